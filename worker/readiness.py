@@ -53,11 +53,11 @@ class _SpooledLedger:
         self._is_away = False
 
     def check_database(self) -> Finding:
-        found = checks.check_database(self._ledger)
-        self._is_away = found.state is State.FAILED
+        finding = checks.check_database(self._ledger)
+        self._is_away = finding.state is State.FAILED
         if checks.check_spool(self._folder, self._most_bytes).state is State.FAILED:
-            return found
-        return checks.as_degraded(found, "Events are kept in the spool of this host until it is back.")
+            return finding
+        return checks.as_degraded(finding, "Events are kept in the spool of this host until it is back.")
 
     def check_migrations(self) -> Finding:
         return self._unless_away("migrations", checks.check_migrations)

@@ -78,8 +78,8 @@ class _UserBody(Shape):
 @blueprint.response(200, page_of(_UserAnswer))
 def _get_users() -> dict[str, Any]:
     """List the users, by name, all on one page. Owners only."""
-    found = access.list_users(context.request_caller())
-    return pagination.page_answer(found, len(found), lambda user: user, lambda user: user.id)
+    users = access.list_users(context.request_caller())
+    return pagination.page_answer(users, len(users), lambda user: user, lambda user: user.id)
 
 
 @blueprint.route("/users", methods=["POST"])

@@ -84,13 +84,13 @@ blueprint = Blueprint(
 def _get_accounts(query: dict[str, Any]) -> dict[str, Any]:
     """List ad accounts in the order of their ids."""
     after, limit = pagination.text_after(query.get("cursor")), query["limit"]
-    found = [
+    accounts_after = [
         account
         for account in accounts.list_accounts(context.request_caller())
         if account.ad_account_id > after
     ]
     return pagination.page_answer(
-        found[: limit + 1], limit, lambda account: account, lambda account: account.ad_account_id
+        accounts_after[: limit + 1], limit, lambda account: account, lambda account: account.ad_account_id
     )
 
 

@@ -31,5 +31,5 @@ def _get_audit_log(query: dict[str, Any]) -> dict[str, Any]:
     """List changes, the newest first."""
     before = pagination.number_after(query.get("cursor"))
     with context.app_ledger().read() as connection:
-        found = log.newest_audit_entries(connection, query["limit"] + 1, before)
-    return pagination.page_answer(found, query["limit"], dict, lambda entry: int(entry["id"]))
+        entries = log.newest_audit_entries(connection, query["limit"] + 1, before)
+    return pagination.page_answer(entries, query["limit"], dict, lambda entry: int(entry["id"]))

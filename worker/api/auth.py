@@ -102,8 +102,8 @@ def require_owner() -> None:
 def client_address() -> str:
     """Return the client address of a request, behind trusted proxies."""
     trusted = [ip_network(network) for network in context.app_settings().trusted_proxies]
-    found = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
-    return found or request.remote_addr or ""
+    address = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
+    return address or request.remote_addr or ""
 
 
 def _holder(hashed: bytes) -> _Person | None:

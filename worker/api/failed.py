@@ -229,8 +229,8 @@ blueprint = Blueprint(
 def _get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
     """List failed deliveries in the order of their ids."""
     after = pagination.number_after(query.get("cursor")) or 0
-    found = failed.list_failed(context.request_caller(), _filter(query), query["limit"] + 1, after)
-    return pagination.page_answer(found, query["limit"], _show, lambda failure: failure.id)
+    failures = failed.list_failed(context.request_caller(), _filter(query), query["limit"] + 1, after)
+    return pagination.page_answer(failures, query["limit"], _show, lambda failure: failure.id)
 
 
 @blueprint.route("/failed/summary")

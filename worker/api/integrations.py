@@ -237,9 +237,9 @@ def _post_integration(body: dict[str, Any]) -> IntegrationRecord:
 def _get_integrations(query: dict[str, Any]) -> dict[str, Any]:
     """List integrations in the order of creation."""
     after, limit = pagination.number_after(query.get("cursor")) or 0, query["limit"]
-    found = integrations.list_integrations(context.request_caller(), limit + 1, after)
+    records = integrations.list_integrations(context.request_caller(), limit + 1, after)
     return pagination.page_answer(
-        found, limit, lambda integration: integration, lambda integration: integration["number"]
+        records, limit, lambda integration: integration, lambda integration: integration["number"]
     )
 
 

@@ -136,11 +136,11 @@ def _post_orders(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, _ReconciliationAnswer)
 def _get_orders(query: dict[str, Any]) -> dict[str, Any]:
     """Show what became of the orders of the last days: each is in exactly one of the counts of its line."""
-    found = operations.reconcile(context.request_caller(), query["days"], query["source_id"])
+    report = operations.reconcile(context.request_caller(), query["days"], query["source_id"])
     return {
-        "accuracy": _accuracy(found.accuracy),
-        "before": _accuracy(found.before),
-        "data": [_line(line) for line in operations.lines_of(found.sums)],
+        "accuracy": _accuracy(report.accuracy),
+        "before": _accuracy(report.before),
+        "data": [_line(line) for line in operations.lines_of(report.sums)],
     }
 
 
@@ -150,23 +150,23 @@ def _get_orders(query: dict[str, Any]) -> dict[str, Any]:
 def _get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
     """List the orders that an ad account does not have, the last recorded first, each with its reason."""
     before, limit = pagination.number_after(query.get("cursor")), query["limit"]
-    found = operations.list_undelivered(
+    missing = operations.list_undelivered(
         context.request_caller(), query["days"], limit, source_id=query["source_id"], before=before
     )
-    numbers = {order.row.number for order in found}
+    numbers = {order.row.number for order in missing}
     has_more = len(numbers) == limit
     return {
-        "data": [operations.plain_of(order) for order in found],
+        "data": [operations.plain_of(order) for order in missing],
         "next_cursor": cursor_at(min(numbers)) if has_more else None,
         "has_more": has_more,
     }
 
 
-def _accuracy(found: Accuracy) -> dict[str, Any]:
-    percent = found.percent
+def _accuracy(accuracy: Accuracy) -> dict[str, Any]:
+    percent = accuracy.percent
     return {
-        "delivered": found.delivered,
-        "expected": found.expected,
+        "delivered": accuracy.delivered,
+        "expected": accuracy.expected,
         "percent": None if percent is None else round(percent, 2),
     }
 

@@ -40,11 +40,11 @@ def page_of(item: type[Shape]) -> type[Shape]:
 
 
 def page_answer(
-    found: Sequence[_T], limit: int, show: Callable[[_T], Any], position: Callable[[_T], str | int]
+    rows: Sequence[_T], limit: int, show: Callable[[_T], Any], position: Callable[[_T], str | int]
 ) -> dict[str, Any]:
     """Return a page of rows. One row more than ``limit`` means that there is another page."""
-    shown = found[:limit]
-    has_more = len(found) > limit
+    shown = rows[:limit]
+    has_more = len(rows) > limit
     return {
         "data": [show(row) for row in shown],
         "next_cursor": cursor_at(position(shown[-1])) if has_more else None,

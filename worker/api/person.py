@@ -155,5 +155,5 @@ def _post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
 def _get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
     """List the requests of persons about their data, the newest first. Owners only."""
     before = pagination.number_after(query.get("cursor"))
-    found = person_requests.list_requests(context.request_caller(), query["limit"] + 1, before)
-    return pagination.page_answer(found, query["limit"], asdict, lambda request: request.id)
+    requests = person_requests.list_requests(context.request_caller(), query["limit"] + 1, before)
+    return pagination.page_answer(requests, query["limit"], asdict, lambda request: request.id)

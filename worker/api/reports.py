@@ -306,11 +306,11 @@ def _get_books(query: dict[str, Any]) -> Books:
 @blueprint.response(200, _FoundAnswer)
 def _get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
     """Find the deliveries of an order, an event or a visitor, and the newest events that wait to be mapped."""
-    found = find.find_by_id(context.request_caller(), query["find"])
+    matches = find.find_by_id(context.request_caller(), query["find"])
     return {
-        "data": [asdict(delivery) for delivery in found.deliveries],
-        "has_more": found.has_more,
-        "waiting": found.waiting,
+        "data": [asdict(delivery) for delivery in matches.deliveries],
+        "has_more": matches.has_more,
+        "waiting": matches.waiting,
     }
 
 

@@ -323,8 +323,8 @@ def _post_source(body: dict[str, Any]) -> SourceRecord:
 def _get_sources(query: dict[str, Any]) -> dict[str, Any]:
     """List sources in the order of their ids."""
     after, limit = pagination.text_after(query.get("cursor")), query["limit"]
-    found = sources.list_sources(context.request_caller(), limit + 1, after)
-    return pagination.page_answer(found, limit, lambda source: source, lambda source: str(source["id"]))
+    records = sources.list_sources(context.request_caller(), limit + 1, after)
+    return pagination.page_answer(records, limit, lambda source: source, lambda source: str(source["id"]))
 
 
 @blueprint.route("/sources/<source_id>")

@@ -54,11 +54,11 @@ class LeftOverQueues:
             if not unused:
                 return
             with app.connection_for_read() as connection:
-                found = queue_states(connection, unused)
+                states = queue_states(connection, unused)
         except Exception as error:  # noqa: BLE001 - ledger and transports raise many; the next look may succeed
             log.warning("left_over_queues_unknown", error=type(error).__name__)
             return
-        for queue in found:
+        for queue in states:
             if queue.messages:
                 log.info("left_over_queue", queue=queue.name, messages=queue.messages)
                 # Channels belong to the worker's main thread.

@@ -28,8 +28,8 @@ def accounts_group() -> None:
 @accounts_group.command(name="list")
 def _list_accounts_command() -> None:
     """List ad accounts with their rate limits, whether they are paused, and when their access tokens end."""
-    found = operations.list_accounts(cli_caller())
-    for account in found:
+    accounts = operations.list_accounts(cli_caller())
+    for account in accounts:
         for credential in account.credentials:
             click.echo(
                 f"{account.ad_account_id:<20} credential {credential.id:<5} {account.rate_limit_rps:g} requests/s, "
@@ -39,7 +39,7 @@ def _list_accounts_command() -> None:
                 click.echo(
                     f"{'':<20} {token_ends.describe_token_end(credential.token_expires_at, time.time())}"
                 )
-    if not found:
+    if not accounts:
         click.echo("There are no integrations yet.")
 
 

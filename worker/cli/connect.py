@@ -50,12 +50,12 @@ def connect_command(integration_id: str | None, source_id: str | None, ad_accoun
 def _choose(app: PinterestApp, login_id: int) -> str:
     while True:
         wanted = click.prompt("Name or id of the ad account (part of it is enough)", default="", err=True)
-        found = connect.ad_account_choices(cli_caller(), app, login_id, wanted)
-        if len(found) == 1:
-            return found[0].id
-        for account in found[:_MOST_SHOWN]:
+        accounts = connect.ad_account_choices(cli_caller(), app, login_id, wanted)
+        if len(accounts) == 1:
+            return accounts[0].id
+        for account in accounts[:_MOST_SHOWN]:
             click.echo(f"{account.id:<20}{account.name}, {account.country} {account.currency}")
-        if not found:
+        if not accounts:
             click.echo("No ad account has this in its name or id.")
 
 

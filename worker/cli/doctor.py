@@ -34,18 +34,18 @@ def doctor_command(as_json: bool, tokens: bool) -> None:
     from worker.doctor.checkup import Checkup
 
     visit = Checkup(settings(), runtime.ledger(), app, runtime.free_bytes)
-    found = (
+    findings = (
         list(visit.findings(with_tokens=tokens))
         if as_json
         else list(_printed(visit.findings(with_tokens=tokens)))
     )
-    state = worst_state(found)
+    state = worst_state(findings)
     if as_json:
         click.echo(
-            json.dumps({"status": state.value, "checks": [asdict(finding) for finding in found]}, indent=1)
+            json.dumps({"status": state.value, "checks": [asdict(finding) for finding in findings]}, indent=1)
         )
     else:
-        click.echo(_summary(found))
+        click.echo(_summary(findings))
     sys.exit(1 if state is State.FAILED else 0)
 
 
@@ -56,10 +56,10 @@ def _printed(findings: Iterator[Finding]) -> Iterator[Finding]:
         yield finding
 
 
-def _summary(found: list[Finding]) -> str:
-    failed = sum(finding.state is State.FAILED for finding in found)
-    degraded = sum(finding.state is State.DEGRADED for finding in found)
+def _summary(findings: list[Finding]) -> str:
+    failed = sum(finding.state is State.FAILED for finding in findings)
+    degraded = sum(finding.state is State.DEGRADED for finding in findings)
     if failed:
         warned = count_text(degraded, "has a warning", "have a warning")
-        return f"{failed} of {len(found)} checks failed, {warned}."
-    return f"All {len(found)} checks passed" + (f", {degraded} with a warning." if degraded else ".")
+        return f"{failed} of {len(findings)} checks failed, {warned}."
+    return f"All {len(findings)} checks passed" + (f", {degraded} with a warning." if degraded else ".")

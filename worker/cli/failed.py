@@ -86,19 +86,19 @@ def _list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
         for line in operations.export_failed(who, wanted, limit):
             click.echo(line, nl=False)
         return
-    groups, found = operations.group_failed(who, wanted), operations.list_failed(who, wanted, limit)
+    groups, failures = operations.group_failed(who, wanted), operations.list_failed(who, wanted, limit)
     for group in groups:
         click.echo(
             f"{group.n:>8,}  {group.reason_class:<18} {group.event_name or '-':<14} "
             f"ad account {group.ad_account_id}  {utc_time(group.first_at)} to {utc_time(group.last_at)}"
             f"{'' if group.state is GroupState.OPEN else f'  {group.state} by {group.decided_by}'}"
         )
-    for failure in found:
+    for failure in failures:
         click.echo(
             f"{failure.id:>8}  {utc_time(failure.failed_at)}  {failure.event_name or '-':<14} {failure.event_id}  "
             f"{failure.reason}{_flags(failure, who.now)}"
         )
-    if not found:
+    if not failures:
         click.echo("No failed deliveries.")
 
 

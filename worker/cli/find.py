@@ -16,11 +16,11 @@ def find_command(what: str) -> None:
     Ends with status 1 if nothing is found.
     """
     who = cli_caller()
-    found = find_by_id(who, what)
-    for row in found.waiting:
+    matches = find_by_id(who, what)
+    for row in matches.waiting:
         why = row.parked_reason or "not mapped yet"
         click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {why}")
-    for delivery in found.deliveries:
+    for delivery in matches.deliveries:
         waited = (
             utc_time(delivery.ended_at)
             if delivery.ended_at
@@ -33,11 +33,11 @@ def find_command(what: str) -> None:
         )
         for words in filter(None, (delivery.reason, delivery.warning)):
             click.echo(f"          {words}")
-    if found.has_more:
+    if matches.has_more:
         click.echo(f"There are more than these {MOST_FOUND}.")
-    if found.waits_more:
+    if matches.waits_more:
         click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were searched.")
-    if not found.deliveries and not found.waiting:
+    if not matches.deliveries and not matches.waiting:
         click.echo(
             "Not found: it was never received, no integration uses it, or it was deleted after its retention."
         )

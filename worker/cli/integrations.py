@@ -18,14 +18,14 @@ def integrations_group() -> None:
 def _list_integrations_command() -> None:
     """List integrations with their source and ad account."""
     after = 0
-    while found := operations.list_integrations(cli_caller(), _LISTED_AT_ONCE, after):
-        for integration in found:
+    while records := operations.list_integrations(cli_caller(), _LISTED_AT_ONCE, after):
+        for integration in records:
             state = "" if integration["enabled"] else ", disabled"
             account_id = integration["config"]["ad_account_id"]
             click.echo(
                 f"{integration['id']:<22}{integration['source_id']} to {account_id}, {integration['name']}{state}"
             )
-        after = found[-1]["number"]
+        after = records[-1]["number"]
 
 
 @integrations_group.command("delete")

@@ -87,8 +87,8 @@ def _echo_missing(done: operations.OrderCounts, *, is_sent: bool) -> None:
 @_source
 def _report_command(days: int, source_id: str | None) -> None:
     """Show the orders by result, day, source and ad account, and their accuracy."""
-    found = operations.reconcile(cli_caller(), days, source_id)
-    for line in operations.lines_of(found.sums):
+    report = operations.reconcile(cli_caller(), days, source_id)
+    for line in operations.lines_of(report.sums):
         fates = ", ".join(
             f"{n:,} {fate.name.lower().replace('_', ' ')}" for fate, n in sorted(line.n.items())
         )
@@ -96,13 +96,13 @@ def _report_command(days: int, source_id: str | None) -> None:
             f"{line.day}  {line.source_id}  ad account {line.ad_account_id or '-'}  "
             f"{line.ordered:,} ordered: {fates}  {line.value(None)} {line.currency}".rstrip()
         )
-    percent, before = found.accuracy.percent, found.before.percent
+    percent, before = report.accuracy.percent, report.before.percent
     if percent is None:
         click.echo("No orders are recorded. Record them with `orders import`.")
         sys.exit(1)
     compared = f" ({before:.1f} % in the {count_text(days, 'day')} before)" if before is not None else ""
     click.echo(
-        f"Accuracy: {percent:.1f} % of {count_text(found.accuracy.expected, 'order')} with consent{compared}."
+        f"Accuracy: {percent:.1f} % of {count_text(report.accuracy.expected, 'order')} with consent{compared}."
     )
 
 
@@ -116,8 +116,8 @@ def _missing_command(days: int, source_id: str | None, limit: int, json_lines: b
 
     Ends with status 1 if no order is missing.
     """
-    found = operations.list_undelivered(cli_caller(), days, limit, source_id=source_id)
-    for one in found:
+    missing = operations.list_undelivered(cli_caller(), days, limit, source_id=source_id)
+    for one in missing:
         if json_lines:
             click.echo(json.dumps(operations.plain_of(one)))
             continue
@@ -127,6 +127,6 @@ def _missing_command(days: int, source_id: str | None, limit: int, json_lines: b
         click.echo(
             f"{utc_time(order.ordered_at)}  {order.order_id}  ad account {account}  {fate}  {which}{one.reason}"
         )
-    if not found:
+    if not missing:
         click.echo("No order is missing.", err=json_lines)
         sys.exit(1)

@@ -116,8 +116,8 @@ def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
     if is_new:
         _walk(settings.collector_url, key)
     print(_where_to_look(settings, sandbox_url, key, is_new=is_new), flush=True)
-    for found in follow_deliveries(Caller(ledger, "demo", time.time()), seen):
-        print(_line(found), flush=True)
+    for delivery in follow_deliveries(Caller(ledger, "demo", time.time()), seen):
+        print(_line(delivery), flush=True)
 
 
 def _may_walk(ledger: Ledger) -> bool:
@@ -146,11 +146,11 @@ def _walk(collector_url: str, key: str) -> None:
             answer.raise_for_status()
 
 
-def _line(found: FoundDelivery) -> str:
-    took = f" in {found.ended_at - found.accepted_at:.2f} s" if found.ended_at else ""
-    name = f"{found.source_name or 'page'} → {found.event_name}"
-    why = f": {found.reason}" if found.reason else ""
-    return f"{found.state:<9} {name:<38} to ad account {found.ad_account_id}{took}{why}"
+def _line(delivery: FoundDelivery) -> str:
+    took = f" in {delivery.ended_at - delivery.accepted_at:.2f} s" if delivery.ended_at else ""
+    name = f"{delivery.source_name or 'page'} → {delivery.event_name}"
+    why = f": {delivery.reason}" if delivery.reason else ""
+    return f"{delivery.state:<9} {name:<38} to ad account {delivery.ad_account_id}{took}{why}"
 
 
 def _wait_until_ready(settings: Settings) -> None:

@@ -121,11 +121,11 @@ def _days_left(sock: ssl.SSLSocket) -> float | None:
 def _workers_by_queue(app: Celery, connection: Connection) -> dict[str, list[str]]:
     """Return the names of the workers that consume from each queue. Workers that do not answer in time are missing."""
     answers = app.control.inspect(timeout=_BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
-    found: dict[str, list[str]] = {}
+    workers: dict[str, list[str]] = {}
     for worker, queues in answers.items():
         for queue in queues:
-            found.setdefault(queue["name"], []).append(worker)
-    return found
+            workers.setdefault(queue["name"], []).append(worker)
+    return workers
 
 
 _ANSWER_SECONDS = 5.0
@@ -198,9 +198,9 @@ class Checkup:
             )
 
     def _broker(self) -> Iterator[Finding]:
-        found = broker_check.check_broker(self._connect)
-        yield findings.broker_finding(found, embedded=self._settings.embedded_broker)
-        if found.state is not State.OK:
+        finding = broker_check.check_broker(self._connect)
+        yield findings.broker_finding(finding, embedded=self._settings.embedded_broker)
+        if finding.state is not State.OK:
             return
         yield from self._safely("broker settings", self._broker_settings)
         yield from self._safely("workers", self._workers)

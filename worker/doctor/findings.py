@@ -68,32 +68,32 @@ _GOOD_MEMORY_SHARE = 0.8
 _GOOD_CERTIFICATE_DAYS = 14
 
 
-def database_finding(found: Finding) -> Finding:
+def database_finding(finding: Finding) -> Finding:
     """Add advice to a finding about the database."""
-    if found.state is State.OK:
-        return found
+    if finding.state is State.OK:
+        return finding
     advice = (
         "Check that the server in DATABASE_URL runs, has this database, takes writes, and accepts connections from "
         "this machine."
     )
-    return replace(found, message=f"{found.message} {advice}")
+    return replace(finding, message=f"{finding.message} {advice}")
 
 
 # With any other finding the server runs, and its cause is stated.
 _UNREACHABLE = ("The broker does not answer", "The broker's certificate")
 
 
-def broker_finding(found: Finding, *, embedded: bool) -> Finding:
+def broker_finding(finding: Finding, *, embedded: bool) -> Finding:
     """Add advice to a finding about the broker, unless it has its own."""
-    if found.state is State.OK or not found.message.startswith(_UNREACHABLE):
-        return found
+    if finding.state is State.OK or not finding.message.startswith(_UNREACHABLE):
+        return finding
     advice = (
         "It is the embedded broker, which `python -m worker run` starts: run that, or set BROKER_URL to another broker."
         if embedded
         else "Check that the server in BROKER_URL runs, that this machine can reach it, and that BROKER_CA signed its "
         "certificate if it has one."
     )
-    return replace(found, message=f"{found.message} {advice}")
+    return replace(finding, message=f"{finding.message} {advice}")
 
 
 def encryption_finding(days_left: float | None) -> Finding:

@@ -81,18 +81,18 @@ def check_keys(ledger: Ledger) -> Finding:
 
 def check_spool(folder: Path, most_bytes: int) -> Finding:
     """Check that the spool of this host has space, and that nothing waits in it."""
-    found = spool.count_spooled(folder)
-    size = f"{found.size_bytes / 1024**2:,.1f} of {most_bytes / 1024**2:,.0f} MB"
-    if found.size_bytes > _FULL_SHARE * most_bytes:
+    spooled = spool.count_spooled(folder)
+    size = f"{spooled.size_bytes / 1024**2:,.1f} of {most_bytes / 1024**2:,.0f} MB"
+    if spooled.size_bytes > _FULL_SHARE * most_bytes:
         return _failed(
-            "spool", f"The spool of this host is full: {count_text(found.events, 'event')}, {size}."
+            "spool", f"The spool of this host is full: {count_text(spooled.events, 'event')}, {size}."
         )
-    if found.unreadable:
-        files = count_text(found.unreadable, "file")
+    if spooled.unreadable:
+        files = count_text(spooled.unreadable, "file")
         message = f"{files} in {folder} with bytes that cannot be read."
         return Finding("spool", State.DEGRADED, message)
-    if found.events:
-        wait = count_text(found.events, "event waits", "events wait")
+    if spooled.events:
+        wait = count_text(spooled.events, "event waits", "events wait")
         message = f"{wait} in the spool of this host ({size}) until the database takes events again."
         return Finding("spool", State.DEGRADED, message)
     return Finding("spool", State.OK, "No event waits in the spool of this host.")
@@ -137,9 +137,9 @@ class Readiness:
 
     def answer(self) -> tuple[dict[str, Any], int]:
         """Return body and status of the response of ``/readyz``."""
-        found = self.findings()
-        state = worst_state(found)
-        body = {"status": state.value, "checks": [asdict(finding) for finding in found]}
+        findings = self.findings()
+        state = worst_state(findings)
+        body = {"status": state.value, "checks": [asdict(finding) for finding in findings]}
         return body, 503 if state is State.FAILED else 200
 
 

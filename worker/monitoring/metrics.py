@@ -138,13 +138,13 @@ def _all_metrics(figures: _Figures) -> Iterator[Metric]:
 
 def _spool_metrics(folder: Path) -> Iterator[Metric]:
     """Yield the metrics of the spool of this host."""
-    found = spool.count_spooled(folder)
+    spooled = spool.count_spooled(folder)
     yield GaugeMetricFamily(
         "signal_spool_events",
         "Events in the spool of this host, which waits for the database.",
-        value=found.events,
+        value=spooled.events,
     )
-    yield GaugeMetricFamily("signal_spool_bytes", "Size of the spool of this host.", value=found.size_bytes)
+    yield GaugeMetricFamily("signal_spool_bytes", "Size of the spool of this host.", value=spooled.size_bytes)
 
 
 def _group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:

@@ -15,7 +15,7 @@ def _audit_page() -> str:
     """Show the audit log, the newest first."""
     before = request.args.get("before", type=row_id)
     with context.app_ledger().read() as connection:
-        found = log.newest_audit_entries(connection, _ENTRIES_A_PAGE + 1, before)
-    shown = found[:_ENTRIES_A_PAGE]
-    older = shown[-1]["id"] if len(found) > len(shown) else None
+        entries = log.newest_audit_entries(connection, _ENTRIES_A_PAGE + 1, before)
+    shown = entries[:_ENTRIES_A_PAGE]
+    older = shown[-1]["id"] if len(entries) > len(shown) else None
     return render_template("audit.html", entries=shown, before=older)

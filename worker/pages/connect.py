@@ -56,11 +56,11 @@ def _connect_finish_page() -> AnyResponse:
 def _choose_account_page(login_id: int) -> str:
     """List the ad accounts of a sign-in, to pick one."""
     wanted = request.args.get("wanted", "").strip()
-    found = connect.ad_account_choices(context.request_caller(), pinterest_app(), login_id, wanted)
+    accounts = connect.ad_account_choices(context.request_caller(), pinterest_app(), login_id, wanted)
     return render_template(
         "connect_accounts.html",
-        accounts=found[:_MOST_SHOWN],
-        more=len(found) - _MOST_SHOWN,
+        accounts=accounts[:_MOST_SHOWN],
+        more=len(accounts) - _MOST_SHOWN,
         wanted=wanted,
         login_id=login_id,
         source_id=request.args.get("source_id", ""),

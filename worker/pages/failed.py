@@ -42,8 +42,8 @@ def _failed_page() -> str:
     after = request.args.get("after", 0, type=row_id)
     caller, chosen = context.request_caller(), FailureFilter(**choice)
     groups = operations.group_failed(caller, chosen)
-    found = operations.list_failed(caller, chosen, _ROWS_A_PAGE + 1, after) if choice else []
-    shown = found[:_ROWS_A_PAGE]
+    failures = operations.list_failed(caller, chosen, _ROWS_A_PAGE + 1, after) if choice else []
+    shown = failures[:_ROWS_A_PAGE]
     return render_template(
         "failed.html",
         choice=choice,
@@ -52,7 +52,7 @@ def _failed_page() -> str:
         total=sum(group.n for group in groups),
         found=shown,
         parked=[] if choice else operations.list_parked(caller),
-        after=shown[-1].id if len(found) > len(shown) else None,
+        after=shown[-1].id if len(failures) > len(shown) else None,
     )
 
 

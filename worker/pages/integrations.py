@@ -49,10 +49,10 @@ _NEW = {
 def _integrations_page() -> str:
     """List the integrations."""
     with context.app_ledger().read() as connection:
-        found = list(store.iterate_integrations(connection))
+        rows = list(store.iterate_integrations(connection))
         states = {credential.id: credential for credential in ad_accounts.used_credentials(connection)}
         waiting = account_status.pending_by_integration(connection)
-    return render_template("integrations.html", integrations=found, credentials=states, waiting=waiting)
+    return render_template("integrations.html", integrations=rows, credentials=states, waiting=waiting)
 
 
 @blueprint.get("/integrations/add")

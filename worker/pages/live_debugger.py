@@ -46,8 +46,8 @@ def _event_page(number: int) -> str:
 @blueprint.get("/events/inputs/<int:number>")
 def _event_input_page(number: int) -> str:
     """Show one event as received, its decisions and its deliveries."""
-    kept, source, found = operations.get_debug_input(context.request_caller(), number)
-    return render_template("live_debugger_input.html", one=kept, source=source, found=found)
+    kept, source, deliveries = operations.get_debug_input(context.request_caller(), number)
+    return render_template("live_debugger_input.html", one=kept, source=source, found=deliveries)
 
 
 @blueprint.post("/sources/<source_id>/debugging")

@@ -66,13 +66,13 @@ def _post_orders_file() -> AnyResponse:
 def _orders_export() -> Response:
     """Export the orders that are missing as CSV."""
     days, source_id, fates = _chosen()
-    found = operations.list_undelivered(
+    missing = operations.list_undelivered(
         context.request_caller(), days, _MOST_EXPORTED, source_id=source_id or None, fates=fates
     )
     names = account_names(context.request_caller())
     lines = [
         operations.plain_of(order) | {"ad_account_name": names.get(order.row.ad_account_id, "")}
-        for order in found
+        for order in missing
     ]
     header = list(lines[0]) if lines else ["order_id"]
     answer = Response(csv_text(header, (list(line.values()) for line in lines)), mimetype="text/csv")
@@ -89,7 +89,7 @@ def _chosen() -> tuple[int, str, tuple[Fate, ...]]:
 def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
     days, source_id, fates = _chosen()
     caller, before = context.request_caller(), request.args.get("before", type=row_id)
-    found = operations.reconcile(caller, days, source_id or None)
+    report = operations.reconcile(caller, days, source_id or None)
     missing = operations.list_undelivered(
         caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before
     )
@@ -98,16 +98,16 @@ def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
     numbers = {order.row.number for order in missing}
     given: dict[str, Any] = {"days": str(days), "source_id": source_id}
     given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
-    by_day = dict(found.by_day)
-    days_shown = range(found.first_day, found.last_day + 1)
+    by_day = dict(report.by_day)
+    days_shown = range(report.first_day, report.last_day + 1)
     trend = [
         (operations.day_text(day), by_day.get(day, operations.Accuracy()).percent or 0.0)
         for day in days_shown
     ]
     return render_template(
         "orders.html",
-        found=found,
-        lines=operations.lines_of(found.sums),
+        found=report,
+        lines=operations.lines_of(report.sums),
         missing=missing,
         older=min(numbers) if len(numbers) == _SHOWN else None,
         fates=_FATES,

@@ -65,8 +65,8 @@ _NEW |= {name: f"{limit:g}" for name, limit in ALERT_THRESHOLDS.items()}
 def _sources_page() -> str:
     """List the sources."""
     with context.app_ledger().read() as connection:
-        found = list(store.iterate_sources(connection))
-    return render_template("sources.html", sources=found)
+        rows = list(store.iterate_sources(connection))
+    return render_template("sources.html", sources=rows)
 
 
 @blueprint.get("/sources/add")

@@ -36,8 +36,8 @@ def show_queues(
 
     def without_empty_ones(query: _Query) -> _Query:
         async def queues(broker: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
-            found = await query(broker, wanted)
-            return [queue for queue in found if queue["name"] not in unused or queue.get("messages")]
+            queues = await query(broker, wanted)
+            return [queue for queue in queues if queue["name"] not in unused or queue.get("messages")]
 
         return queues
 

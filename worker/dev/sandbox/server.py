@@ -40,8 +40,8 @@ class Sandbox:
     def requests(self, account: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
         """List the newest requests with their times and statuses, oldest of them first."""
         query: dict[str, object] = {"limit": limit} | ({"account": account} if account else {})
-        found: list[dict[str, Any]] = self._json("GET", "/received/requests", query=query)["requests"]
-        return found
+        requests: list[dict[str, Any]] = self._json("GET", "/received/requests", query=query)["requests"]
+        return requests
 
     def rates(self) -> dict[str, dict[str, int]]:
         """Give the most requests in any second and any minute, by ad account."""

@@ -205,8 +205,8 @@ _MEMBERS = (
 
 def batch_members(connection: Connection, batch_id: int) -> list[Member]:
     """Return a batch's events in the order of the request body."""
-    found = connection.execute(_MEMBERS, {"of": batch_id})
-    return [Member(*row[:7], Sale(row[7], row[8], row[9]), bool(row[10]), row[11]) for row in found]
+    members = connection.execute(_MEMBERS, {"of": batch_id})
+    return [Member(*row[:7], Sale(row[7], row[8], row[9]), bool(row[10]), row[11]) for row in members]
 
 
 _leaving = (

@@ -132,8 +132,8 @@ def failed_after(
 ) -> list[Failure]:
     """Return failed deliveries in the order of their ids."""
     wanted = _chosen(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
-    found = connection.execute(wanted).mappings()
-    return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in found]
+    rows = connection.execute(wanted).mappings()
+    return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in rows]
 
 
 def attempts_of_batch(connection: Connection, batch_id: int | None) -> list[dict[str, Any]]:
@@ -154,8 +154,8 @@ def _owners(connection: Connection, failures: Sequence[Failure], *, locked: bool
     wanted = wanted.join(credential, credential.c.id == integration.c.credential_id)
     wanted = wanted.where(integration.c.id.in_({failure.integration_number for failure in failures}))
     wanted = wanted.order_by(integration.c.id)
-    found = connection.execute(wanted.with_for_update(read=True, of=integration) if locked else wanted)
-    return {row.id: row for row in found}
+    rows = connection.execute(wanted.with_for_update(read=True, of=integration) if locked else wanted)
+    return {row.id: row for row in rows}
 
 
 def _select_retryable(
@@ -298,23 +298,23 @@ def failure_conditions(chosen: FailureFilter) -> list[ColumnElement[bool]]:
         delivery.c.event_name: chosen.event_name,
         delivery.c.event_id: chosen.event_id,
     }
-    found = [delivery.c.state == State.FAILED.value]
-    found += [column == value for column, value in equal.items() if value is not None]
+    conditions = [delivery.c.state == State.FAILED.value]
+    conditions += [column == value for column, value in equal.items() if value is not None]
     if chosen.ad_account_id is not None:
         named = select(ad_account.c.id).where(ad_account.c.ad_account_id == chosen.ad_account_id)
-        found.append(delivery.c.ad_account.in_(named))
+        conditions.append(delivery.c.ad_account.in_(named))
     if chosen.since is not None:
-        found.append(delivery.c.ended_at >= chosen.since)
+        conditions.append(delivery.c.ended_at >= chosen.since)
     if chosen.until is not None:
-        found.append(delivery.c.ended_at < chosen.until)
+        conditions.append(delivery.c.ended_at < chosen.until)
     if chosen.safe_at is not None:
         is_deduplicated = ~delivery.c.offline & (
             delivery.c.event_time >= chosen.safe_at - _LATE_AFTER_SECONDS
         )
-        found.append((delivery.c.may_have_arrived == Arrival.NO.value) | is_deduplicated)
+        conditions.append((delivery.c.may_have_arrived == Arrival.NO.value) | is_deduplicated)
     if chosen.ids:
-        found.append(delivery.c.id.in_(chosen.ids))
-    return found
+        conditions.append(delivery.c.id.in_(chosen.ids))
+    return conditions
 
 
 def _retried(

@@ -111,18 +111,18 @@ def find_chosen(
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if wanted.state:
-        found.append(_has_state(wanted.state))
+        conditions.append(_has_state(wanted.state))
     if wanted.name:
         names = (func.lower(delivery.c.event_name), func.lower(delivery.c.source_name))
-        found.append(or_(*(name == wanted.name for name in names)))
+        conditions.append(or_(*(name == wanted.name for name in names)))
     if wanted.text:
-        found.append(delivery.c.event_id.contains(wanted.text, autoescape=True))
+        conditions.append(delivery.c.event_id.contains(wanted.text, autoescape=True))
     if wanted.source_id:
         own = select(integration.c.id).where(integration.c.source_id == wanted.source_id)
-        found.append(delivery.c.integration_id.in_(own))
-    return found
+        conditions.append(delivery.c.integration_id.in_(own))
+    return conditions
 
 
 def _has_state(state: str) -> ColumnElement[bool]:

@@ -56,11 +56,11 @@ def count_unsent(connection: Connection, integration_number: int) -> UnsentDeliv
         .where(delivery.c.batch_id.in_(live), IS_OPEN_UNINDEXED)
         .where(delivery.c.integration_id == integration_number)
     )
-    found = {row[0]: row[1] for row in connection.execute(in_batches.group_by(batch.c.status))}
+    by_status = {row[0]: row[1] for row in connection.execute(in_batches.group_by(batch.c.status))}
     return UnsentDeliveries(
         connection.scalar(pending) or 0,
-        found.get(BatchStatus.READY.value, 0),
-        found.get(BatchStatus.SENDING.value, 0),
+        by_status.get(BatchStatus.READY.value, 0),
+        by_status.get(BatchStatus.SENDING.value, 0),
     )
 
 

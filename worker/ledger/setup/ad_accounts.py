@@ -58,10 +58,10 @@ class AccountRateLimit:
 
 def get_or_create_ad_account(connection: Connection, ad_account_id: str, rate: AccountRateLimit) -> int:
     """Return the number of an ad account, inserting it if it is new. A different ``rate`` replaces the old one."""
-    found = connection.execute(
+    row = connection.execute(
         select(ad_account).where(ad_account.c.ad_account_id == ad_account_id)
     ).one_or_none()
-    if found is None:
+    if row is None:
         values = {"ad_account_id": ad_account_id, "rate_limit_rps": rate.rps, "rate_limit_burst": rate.burst}
         try:
             with connection.begin_nested():
@@ -70,9 +70,9 @@ def get_or_create_ad_account(connection: Connection, ad_account_id: str, rate: A
         except IntegrityError:
             # Another process inserted it meanwhile.
             return get_or_create_ad_account(connection, ad_account_id, rate)
-    if (found.rate_limit_rps, found.rate_limit_burst) != (rate.rps, rate.burst):
-        set_rate_limit(connection, found.id, rate)
-    return int(found.id)
+    if (row.rate_limit_rps, row.rate_limit_burst) != (rate.rps, rate.burst):
+        set_rate_limit(connection, row.id, rate)
+    return int(row.id)
 
 
 def set_rate_limit(

@@ -146,8 +146,8 @@ def lock_targets(connection: Connection, targets: Mapping[int, int]) -> bool:
     to another ad account.
     """
     wanted = select(integration.c.id, integration.c.ad_account).where(integration.c.id.in_(targets))
-    found = connection.execute(wanted.order_by(integration.c.id).with_for_update(read=True))
-    return {row.id: row.ad_account for row in found} == dict(targets)
+    rows = connection.execute(wanted.order_by(integration.c.id).with_for_update(read=True))
+    return {row.id: row.ad_account for row in rows} == dict(targets)
 
 
 def rate_limits(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, AccountRateLimit]:

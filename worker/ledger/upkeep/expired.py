@@ -45,12 +45,12 @@ def ended_delivery_ids(connection: Connection, before: float, most: int) -> list
         .where(delivery.c.ended_at < before, delivery.c.state != State.OPEN.value)
         .order_by(delivery.c.ended_at)
     )
-    found = list(connection.scalars(by_themselves.limit(most)))
+    ids = list(connection.scalars(by_themselves.limit(most)))
     # In two steps: in one, SQLite scans the deliveries of all batches and looks up each batch.
     batches = list(connection.scalars(_settled_with_deliveries(before).limit(most)))
     with_their_batch = select(delivery.c.id).where(delivery.c.batch_id.in_(batches), IS_OPEN_UNINDEXED)
-    found += connection.scalars(with_their_batch.limit(most - len(found)))
-    return sorted(found)
+    ids += connection.scalars(with_their_batch.limit(most - len(ids)))
+    return sorted(ids)
 
 
 def _settled_with_deliveries(before: float) -> Any:

@@ -53,8 +53,8 @@ def find_suppressions(connection: Connection, keys: Collection[bytes]) -> dict[b
 
 def find_erasures(connection: Connection, keys: Collection[bytes]) -> dict[bytes, float]:
     """Return which keys were erased, and when; only events that came before are not kept."""
-    found = _find(connection, keys, suppression.c.request_id.in_(_erasures()))
-    return {key: at for key, (at, _) in found.items()}
+    suppressed = _find(connection, keys, suppression.c.request_id.in_(_erasures()))
+    return {key: at for key, (at, _) in suppressed.items()}
 
 
 def _erasures() -> Any:

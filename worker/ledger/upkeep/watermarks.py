@@ -9,8 +9,8 @@ from worker.ledger.schema import watermark
 def read_watermark(connection: Connection, name: str) -> tuple[int, float]:
     """Return how far something got, and when; zeros if it never ran."""
     wanted = select(watermark.c.position, watermark.c.at).where(watermark.c.name == name)
-    found = connection.execute(wanted).one_or_none()
-    return (found.position, found.at) if found else (0, 0.0)
+    row = connection.execute(wanted).one_or_none()
+    return (row.position, row.at) if row else (0, 0.0)
 
 
 def set_watermark(connection: Connection, name: str, position: int, at: float) -> None:

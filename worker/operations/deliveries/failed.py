@@ -108,14 +108,14 @@ def mark_group(
     chosen = FailureFilter(ad_account_id=ad_account_id, event_name=event_name, reason_class=reason_class)
     name = "/".join((ad_account_id, event_name, reason_class))
     with caller.changing() as change:
-        found = failure_groups.failed_by_reason(change.connection, chosen, caller.now)
-        if not found:
+        groups = failure_groups.failed_by_reason(change.connection, chosen, caller.now)
+        if not groups:
             raise NotFoundError("group of failed deliveries", name)
-        if found[0].state != state:
+        if groups[0].state != state:
             failure_groups.decide_group(
-                change.connection, found[0], GroupState(state), caller.actor, caller.now
+                change.connection, groups[0], GroupState(state), caller.actor, caller.now
             )
-            change.record("failed.mark", name, {"state": [found[0].state, state]})
+            change.record("failed.mark", name, {"state": [groups[0].state, state]})
         return failure_groups.failed_by_reason(change.connection, chosen, caller.now)[0]
 
 

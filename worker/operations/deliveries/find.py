@@ -88,14 +88,16 @@ def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDel
         return [key for given in {text, text.lstrip("# ")} for key in keys("order", step, given)]
 
     with caller.ledger.read() as connection:
-        found = [find_deliveries.find_of_order(connection, text, order_keys(step), limit) for step in steps]
-        if is_no_order := not any(found):
+        rows_of_steps = [
+            find_deliveries.find_of_order(connection, text, order_keys(step), limit) for step in steps
+        ]
+        if is_no_order := not any(rows_of_steps):
             visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]
-            found = [
+            rows_of_steps = [
                 find_deliveries.find_of_visitor(connection, *some, limit, after_id) for some in visitor_keys
             ]
     # An event id is looked up with each step.
-    rows = {row.id: row for step_rows in found for row in step_rows}
+    rows = {row.id: row for step_rows in rows_of_steps for row in step_rows}
     return [rows[row_id] for row_id in sorted(rows)][:limit], is_no_order
 
 

@@ -125,17 +125,17 @@ def list_deliveries(caller: Caller, wanted: DeliveryFilter) -> _ChosenDeliveries
             if until
             else find_deliveries.newest_delivery_id(connection)
         )
-        found, cursor = _look(connection, chosen, wanted, first, last)
+        deliveries, cursor = _look(connection, chosen, wanted, first, last)
         kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
         looked_at = find_deliveries.find_after(connection, cursor - 1, 1) if cursor else []
     return _ChosenDeliveries(
-        found,
-        _order_ids(caller, found),
+        deliveries,
+        _order_ids(caller, deliveries),
         [event for event in kept if wanted.takes(event)][:_MOST_SHOWN],
         known,
         [source for source in known if source.debug_until > caller.now],
         cursor,
-        looked_at[0].accepted_at if looked_at and len(found) < _MOST_SHOWN else None,
+        looked_at[0].accepted_at if looked_at and len(deliveries) < _MOST_SHOWN else None,
     )
 
 
@@ -149,22 +149,24 @@ def _look(
             last = min(last, int(wanted.cursor) - 1)
         else:
             first = max(first, int(wanted.cursor) + 1)
-    found: list[FoundDelivery] = []
+    deliveries: list[FoundDelivery] = []
     while first <= last:
         if newest_first:
             start, end = max(first, last - _IDS_A_STEP + 1), last
         else:
             start, end = first, min(last, first + _IDS_A_STEP - 1)
-        left = _MOST_SHOWN - len(found)
-        found += find_deliveries.find_chosen(connection, chosen, start, end, left, newest_first=newest_first)
-        if len(found) == _MOST_SHOWN:
-            return found, found[-1].id
+        left = _MOST_SHOWN - len(deliveries)
+        deliveries += find_deliveries.find_chosen(
+            connection, chosen, start, end, left, newest_first=newest_first
+        )
+        if len(deliveries) == _MOST_SHOWN:
+            return deliveries, deliveries[-1].id
         first, last = (first, start - 1) if newest_first else (end + 1, last)
         if time.monotonic() >= deadline:
             break
     if first > last:
-        return found, None
-    return found, last + 1 if newest_first else first - 1
+        return deliveries, None
+    return deliveries, last + 1 if newest_first else first - 1
 
 
 def _time_of(wanted: DeliveryFilter, name: str) -> float | None:
@@ -175,15 +177,15 @@ def _time_of(wanted: DeliveryFilter, name: str) -> float | None:
     return at
 
 
-def _order_ids(caller: Caller, found: Sequence[FoundDelivery]) -> dict[int, str]:
+def _order_ids(caller: Caller, deliveries: Sequence[FoundDelivery]) -> dict[int, str]:
     """Return the order ids of deliveries by id, as far as a payload has them.
 
     A duplicate, for example, has no payload; it has the order id of another delivery of its order.
     """
-    order_ids = {delivery.id: _order_id(caller, delivery.payload) for delivery in found}
+    order_ids = {delivery.id: _order_id(caller, delivery.payload) for delivery in deliveries}
     missing = {
         delivery.order_key
-        for delivery in found
+        for delivery in deliveries
         if delivery.order_key is not None and not order_ids[delivery.id]
     }
     if missing:
@@ -194,7 +196,7 @@ def _order_ids(caller: Caller, found: Sequence[FoundDelivery]) -> dict[int, str]
         }
         order_ids |= {
             delivery.id: by_key.get(delivery.order_key, "")
-            for delivery in found
+            for delivery in deliveries
             if not order_ids[delivery.id]
         }
     return {number: order_id for number, order_id in order_ids.items() if order_id}
@@ -254,11 +256,11 @@ def get_debug_input(caller: Caller, number: int) -> tuple[_DebugInput, Source | 
         if kept is None:
             raise NotFoundError("kept event", str(number))
         source = sources.load_source(connection, kept.source_id)
-        found = find_deliveries.find_of_event(connection, kept.event_id, _MOST_SHOWN)
+        deliveries = find_deliveries.find_of_event(connection, kept.event_id, _MOST_SHOWN)
     return (
         _open(caller, kept),
         source,
-        [delivery for delivery in found if delivery.source_id == kept.source_id],
+        [delivery for delivery in deliveries if delivery.source_id == kept.source_id],
     )
 
 
@@ -275,10 +277,10 @@ def follow_deliveries(caller: Caller, after_id: int) -> Iterator[FoundDelivery]:
         time.sleep(_FOLLOW_SECONDS)
 
 
-def _kept(connection: Connection, found: FoundDelivery, now: float) -> Input | None:
-    if found.source_id is None:
+def _kept(connection: Connection, delivery: FoundDelivery, now: float) -> Input | None:
+    if delivery.source_id is None:
         return None
-    return debug_inputs.debug_input_of_event(connection, found.source_id, found.event_id, now)
+    return debug_inputs.debug_input_of_event(connection, delivery.source_id, delivery.event_id, now)
 
 
 def _open(caller: Caller, kept: Input) -> _DebugInput:

@@ -21,10 +21,10 @@ def integration_number(caller: Caller, public_id: str | None, field: str = "inte
     if public_id is None:
         return None
     with caller.ledger.read() as connection:
-        found = integrations.load_integration(connection, public_id)
-    if found is None:
+        integration = integrations.load_integration(connection, public_id)
+    if integration is None:
         raise InvalidError(field, f"there is no integration {public_id}")
-    return found.number
+    return integration.number
 
 
 def account_names(caller: Caller) -> dict[str, str]:

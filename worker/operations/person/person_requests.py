@@ -220,8 +220,8 @@ def _repeat(caller: Caller, request: PersonRequest) -> None:
         if request.kind == "suppress":
             store.add_suppressions(connection, keys, request.at, number)
         elif request.kind in ("allow", store.CONSENT):
-            found = store.find_suppressions(connection, keys)
-            store.lift_suppressions(connection, {held for _, held in found.values()})
+            suppressions = store.find_suppressions(connection, keys)
+            store.lift_suppressions(connection, {held for _, held in suppressions.values()})
     if request.kind in ("erase", "suppress"):
         vault = caller.ledger.vault
         person = KeyedPerson(keys, lambda digest: store.identifier_key(vault, digest))

@@ -116,13 +116,13 @@ def percent(share: float) -> str:
 
 
 def _for_matching(quality: Quality) -> list[str]:
-    found = []
+    advice = []
     for rule in _RULES:
         # A visitor may have both, so the larger share is a lower bound for either.
         share = max(quality.share(name) for name in rule.identifiers)
         if share < rule.least_share:
-            found.append(f"{_only(share)} of these events {rule.words}")
-    return found
+            advice.append(f"{_only(share)} of these events {rule.words}")
+    return advice
 
 
 def _only(share: float) -> str:

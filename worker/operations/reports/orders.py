@@ -267,19 +267,19 @@ def _judge_lines(
             judged.incomplete[line.number] = f"{str(error).rstrip('.')}."
             continue
         received = received_from_server(event, caller.now)
-        found: list[Outcome] = []
+        outcomes: list[Outcome] = []
         for target in targets:
             consent = target.source.default_consent(received.channel)
-            found += map_event(event, received, Visitor.EMPTY, target.options, caller.now, consent)
+            outcomes += map_event(event, received, Visitor.EMPTY, target.options, caller.now, consent)
         is_known = any(event.get(name) for name in ("userId", "anonymousId"))
         reasons = [
             outcome.reason
-            for outcome in found
+            for outcome in outcomes
             if isinstance(outcome, Failed) and not _may_be_found(outcome, is_known)
         ]
-        if found and all(isinstance(outcome, Filtered) for outcome in found):
+        if outcomes and all(isinstance(outcome, Filtered) for outcome in outcomes):
             judged.denied.append(line)
-        elif reasons and all(isinstance(outcome, Failed | Filtered) for outcome in found):
+        elif reasons and all(isinstance(outcome, Failed | Filtered) for outcome in outcomes):
             judged.incomplete[line.number] = reasons[0]
         else:
             judged.sendable.append(line)
@@ -356,12 +356,12 @@ def day_text(day: int) -> str:
 
 def lines_of(sums: Iterable[OrderSum]) -> list[OrderLine]:
     """Return a line for each day, source, ad account and currency."""
-    found: dict[tuple[int, str, str, str], OrderLine] = {}
+    lines: dict[tuple[int, str, str, str], OrderLine] = {}
     for order_sum in sums:
-        line = found.setdefault(order_sum[:4], OrderLine(day_text(order_sum.day), *order_sum[1:4]))
+        line = lines.setdefault(order_sum[:4], OrderLine(day_text(order_sum.day), *order_sum[1:4]))
         line.n[order_sum.fate] += order_sum.n
         line.thousandths[order_sum.fate] += order_sum.value_thousandths
-    return list(found.values())
+    return list(lines.values())
 
 
 def plain_of(missing: _MissingOrder) -> dict[str, Any]:
@@ -392,16 +392,16 @@ def list_undelivered(
     """Return the orders of the last days that an ad account does not have, the last recorded first."""
     chosen_days = last_days(caller, days, source_id)
     with caller.ledger.snapshot() as connection:
-        found = shop_orders.undelivered_orders(
+        orders = shop_orders.undelivered_orders(
             connection, caller.ledger.vault, chosen_days, fates, limit, source_id, before
         )
-        keys = list({row.order_key for row in found})
+        keys = list({row.order_key for row in orders})
         deliveries: dict[bytes | None, list[FoundDelivery]] = defaultdict(list)
         for some in rows.chunks(keys, _ORDERS_A_STEP):
             most = _MOST_DELIVERIES * len(some)
             for delivery in find_deliveries.find_of_order(connection, "", some, most):
                 deliveries[delivery.order_key].append(delivery)
-    return [_explained(row, deliveries[row.order_key]) for row in found]
+    return [_explained(row, deliveries[row.order_key]) for row in orders]
 
 
 def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _MissingOrder:

@@ -138,10 +138,10 @@ def ad_account_choices(caller: Caller, app: PinterestApp, login_id: int, wanted:
     """Return the ad accounts of a sign-in whose name or id contains a text, by name."""
     login = _find_login(caller, login_id)
     with _in_words("The ad accounts could not be read"):
-        found = list(app.client.ad_accounts(login.access_token))
+        accounts = list(app.client.ad_accounts(login.access_token))
     text = wanted.strip().casefold()
     return sorted(
-        (account for account in found if text in account.name.casefold() or text in account.id),
+        (account for account in accounts if text in account.name.casefold() or text in account.id),
         key=lambda account: (account.name.casefold(), account.id),
     )
 
@@ -196,8 +196,8 @@ def defined_events(caller: Caller, app: PinterestApp, login_id: int, ad_account_
 def reading_of(caller: Caller, ad_account_id: str) -> Reading | None:
     """Return by which sign-in an ad account is read, if it is connected."""
     with caller.ledger.read() as connection:
-        found = pinterest_connections.readings(connection)
-    return next((account for account in found if account.ad_account_id == ad_account_id), None)
+        readings = pinterest_connections.readings(connection)
+    return next((account for account in readings if account.ad_account_id == ad_account_id), None)
 
 
 def _connect_integration(

@@ -62,9 +62,9 @@ class IntegrationRecord(TypedDict):
 def list_integrations(caller: Caller, limit: int, after_number: int = 0) -> list[IntegrationRecord]:
     """Return integrations in the order of their creation."""
     with caller.ledger.read() as connection:
-        found = store.integrations_after(connection, limit, after_number)
-        rates = store.rate_limits(connection, {integration.ad_account_id for integration in found})
-    return [_record(integration, rates[integration.ad_account_id]) for integration in found]
+        rows = store.integrations_after(connection, limit, after_number)
+        rates = store.rate_limits(connection, {integration.ad_account_id for integration in rows})
+    return [_record(integration, rates[integration.ad_account_id]) for integration in rows]
 
 
 def get_integration(caller: Caller, integration_id: str) -> IntegrationRecord:
@@ -194,10 +194,10 @@ def delete_integration(caller: Caller, integration_id: str, *, waiting: Unsent =
 def find_integration(connection: Connection, integration_id: str, *, locked: bool = False) -> Integration:
     """Return one integration; a locked one stays as it is until the transaction ends."""
     is_id = _is_integration_id(integration_id) is not None
-    found = store.load_integration(connection, integration_id, locked=locked) if is_id else None
-    if found is None:
+    integration = store.load_integration(connection, integration_id, locked=locked) if is_id else None
+    if integration is None:
         raise NotFoundError("integration", integration_id)
-    return found
+    return integration
 
 
 def _change_step(
