@@ -81,7 +81,7 @@ def test_an_ambiguous_header_is_refused(header: list[str], renamed: dict[str, st
 @pytest.mark.parametrize(
     ("cells", "sentence"),
     [
-        (["1"], "the row has 1 cells, and the header 2."),
+        (["1"], "the row has 1 cell, and the header 2."),
         (["1", "2", "3"], "the row has 3 cells, and the header 2."),
         (["1", "[2"], "properties.b begins like JSON, but is invalid."),
     ],

@@ -117,7 +117,7 @@ def test_bad_json_is_named_by_its_line_and_costs_no_other_one() -> None:
 
 def test_bad_rows_are_named_by_their_lines_and_cost_no_other_one() -> None:
     assert errors(b"event,total\nA\nB,1\nC\xff,2\nD,3,4\n") == {
-        2: "the row has 1 cells, and the header 2.",
+        2: "the row has 1 cell, and the header 2.",
         4: "the row is not in UTF-8: say with --encoding what it is in, like cp1252.",
         5: "the row has 3 cells, and the header 2.",
     }

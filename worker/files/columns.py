@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.event.text import fold_key
+from worker.formats import count_text
 from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
 from worker.pinterest.custom_data.money import AmountError, settle_cell
 from worker.pinterest.user_data.traits import collect_traits
@@ -150,7 +151,9 @@ class Columns:
             ColumnsError: the number of cells differs from the header, or a cell has invalid JSON.
         """
         if len(cells) != len(self._paths):
-            raise ColumnsError(f"the row has {len(cells)} cells, and the header {len(self._paths)}.")
+            raise ColumnsError(
+                f"the row has {count_text(len(cells), 'cell')}, and the header {len(self._paths)}."
+            )
         event: dict[str, Any] = {}
         for path, cell in zip(self._paths, cells, strict=True):
             text = cell.strip()
