@@ -147,7 +147,7 @@ class Idle:
 def test_idle_connections_are_closed_at_their_time_or_at_the_latest_one(
     monkeypatch: pytest.MonkeyPatch, latest: float, closed: list[bool]
 ) -> None:
-    monkeypatch.setattr("worker.web.threads.monotonic", lambda: 10.0)
+    monkeypatch.setattr("worker.web.gunicorn_worker.monotonic", lambda: 10.0)
     worker = DeadlineThreadWorker.__new__(DeadlineThreadWorker)
     connections = [Idle(timeout) for timeout in (9.0, 11.0, 12.0)]
     worker.keepalived_conns, worker._open = dict(enumerate(connections)), set(connections)
