@@ -444,7 +444,7 @@ def test_what_the_database_refuses_is_found_and_parked_and_the_others_go_on(ledg
     ids = take_in(ledger, *(order(str(number)) for number in range(7)))
 
     def refuse(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "INSERT INTO delivery" in statement and "m4" in repr(parameters):
+        if "INSERT INTO delivery" in statement and "'m4'" in repr(parameters):
             raise DataError(statement, {}, Exception("out of range"))
 
     sqlalchemy_event.listen(ledger.write_engine, "before_cursor_execute", refuse)
