@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import IO, Any, cast
 from uuid import UUID
 
 from benchmarks.people import person
+from benchmarks.processes import seconds_per_hash
 from benchmarks.results import Goal, Result, of_rounds
 from worker.event.envelope import check_envelope, decode_json
 from worker.event.received import Received
@@ -47,7 +47,7 @@ def run(quick: bool = False) -> list[Result]:
         for start in range(0, len(new), size := len(new) // rounds):
             rates["new"]["ours"].append(1 / _seconds_per_event(new[start : start + size]))
             rates["repeated"]["ours"].append(1 / _seconds_per_event(repeated))
-            hashes.append(_seconds_per_hash())
+            hashes.append(seconds_per_hash())
             if sdk is not None:
                 for made in rates.values():
                     made[SDK_NAME].append(1 / sdk.seconds_per_event())
@@ -127,11 +127,6 @@ def _seconds_per_event(bodies: list[bytes]) -> float:
             build(body)
 
     return _timed(build_all) / len(bodies)
-
-
-def _seconds_per_hash() -> float:
-    texts = [f"visitor.{number}@example.com".encode() for number in range(20_000)]
-    return _timed(lambda: [sha256(text).hexdigest() for text in texts]) / len(texts)
 
 
 def _timed(work: Callable[[], object]) -> float:
