@@ -266,8 +266,7 @@ def map_event(
         shared.warn(problem, text)
     regions = partial(_regions, call, visitor)
     base = _base(call, visitor, timing, regions, shared)
-    notes = [shared] if len(kinds) == 1 else [shared.copy() for _ in kinds]
-    return [_finish(base, kind, call, timing, regions, notes[place]) for place, kind in enumerate(kinds)]
+    return _finish_all(base, kinds, call, timing, regions, shared)
 
 
 def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:
@@ -342,6 +341,20 @@ def _source_url(call: Call, regions: Regions, notes: Notes) -> str | None:
     if cleaned != url and notes.explain is not None:
         notes.explain.add("privacy", "event_source_url: personal data removed")
     return cleaned or None
+
+
+def _finish_all(
+    base: Mapping[str, Any],
+    kinds: Sequence[EventKind],
+    call: Call,
+    timing: Timing,
+    regions: Regions,
+    notes: Notes,
+) -> list[Outcome]:
+    if len(kinds) == 1:
+        return [_finish(base, kinds[0], call, timing, regions, notes)]
+    copies = [notes.copy() for _ in kinds]
+    return [_finish(base, kind, call, timing, regions, own) for kind, own in zip(kinds, copies, strict=True)]
 
 
 def _finish(
