@@ -207,7 +207,8 @@ def run(seed: int, count: int) -> Counter[str]:
             if isinstance(outcome, Failed):
                 assert outcome.reason_class != "contract", (number, outcome.reason, event)
             if isinstance(outcome, Mapped):
-                assert _check_root({"data": [outcome.payload]}) is None, (number, event)
+                sent = json.loads(encode_payload(outcome.payload))
+                assert _check_root({"data": [sent]}) is None, (number, event)
                 assert leaks_in(outcome.payload) == [], (number, outcome.payload, event)
     return outcomes
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.test_golden import CHECKOUT, PAGE_VISIT
-from worker.pinterest.mapping.contract import contract_error
+from worker.pinterest.mapping.contract import SharedContent, contract_error
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -86,3 +86,28 @@ def test_the_documented_payloads_pass(event: dict[str, Any]) -> None:
 )
 def test_a_payload_that_pinterest_would_refuse_has_a_reason(path: str, value: Any, sentence: str) -> None:
     assert contract_error(changed(path, value)) == sentence
+
+
+def test_nobody_can_change_what_events_share_of_a_product() -> None:
+    content = SharedContent({"id": "SKU-1"})
+    for change in (
+        lambda: content.update(id="SKU-2"),
+        lambda: content.__setitem__("id", "SKU-2"),
+        lambda: content.__delitem__("id"),
+        lambda: content.__ior__({"id": "SKU-2"}),
+        lambda: content.pop("id"),
+        content.popitem,
+        lambda: content.setdefault("quantity", 1),
+        content.clear,
+    ):
+        with pytest.raises(TypeError, match="events share this object"):
+            change()
+    assert content == {"id": "SKU-1"}
+
+
+def test_a_shared_product_is_refused_each_time_it_is_wrong() -> None:
+    for wrong in ({"id": ""}, {"price": "1"}, {"item_price": "1e5"}, {"quantity": 0}):
+        content = SharedContent(wrong)
+        for _ in range(2):
+            event = changed("custom_data.contents", [content])
+            assert contract_error(event) is not None

@@ -23,6 +23,7 @@ from worker.pinterest.custom_data.items import (
 from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, AmountError, format_decimal, read_amount
 from worker.pinterest.event_names.event_names import EventKind
 from worker.pinterest.mapping.call import Notes, Options
+from worker.pinterest.mapping.contract import SharedContent
 
 _Clean = Callable[[str], str]
 
@@ -159,7 +160,7 @@ def build_custom_data(
 
 def _without_price(item: Item) -> Item:
     content = {key: value for key, value in item.content.items() if key != "item_price"}
-    return replace(item, price=None, content=content)
+    return replace(item, price=None, content=SharedContent(content))
 
 
 def _clean_ids(data: dict[str, Any], notes: Notes) -> None:

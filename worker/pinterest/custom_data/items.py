@@ -20,6 +20,7 @@ from worker.pinterest.custom_data.money import (
 )
 from worker.pinterest.integration_config import ProductIdSource
 from worker.pinterest.mapping.call import Notes
+from worker.pinterest.mapping.contract import SharedContent
 
 # More than are sent: all of them count in the value and the number of items.
 _MOST_READ = 4_000
@@ -130,7 +131,7 @@ class Item:
     pieces: Decimal | int
     currency: str | None
     parts: Mapping[str, Any]
-    content: dict[str, Any]
+    content: SharedContent
     # Worked out once, because the same products are sold again and again.
     count: int = field(init=False)
     cost: float | None = field(init=False)
@@ -344,7 +345,7 @@ def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> 
     if quantity is not None:
         content["quantity"] = quantity
     item_currency = (own_currency or price.currency) if price else None
-    return Item(item_id, price, quantity, pieces, item_currency, parts, content)
+    return Item(item_id, price, quantity, pieces, item_currency, parts, SharedContent(content))
 
 
 # The code of a currency that is given and unknown: no amount is read in it.

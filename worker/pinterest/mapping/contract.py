@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 ACTION_SOURCES = ("web", "app_android", "app_ios", "offline")
 
@@ -115,6 +115,21 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 # One more character than an amount may have, so that a longer text does not match.
 _LONGEST_AMOUNT = 20
 _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
+
+
+class SharedContent(dict[str, Any]):
+    """What is sent of a product: events share it, and nobody can change it, so that it is checked only once."""
+
+    __slots__ = ("is_checked",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.is_checked = False
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("events share this object")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
 
 def contract_error(payload: Mapping[str, Any]) -> str | None:
@@ -230,13 +245,18 @@ def _check_custom_data(custom_data: Mapping[str, Any]) -> str | None:
     if not _are_numbers(custom_data, "value", "num_items"):
         return "value or num_items is not a plain number above zero."
     for content in custom_data.get("contents", ()):
-        if type(content) is not dict or not content:
+        is_shared = type(content) is SharedContent
+        if is_shared and content.is_checked:
+            continue
+        if not (is_shared or type(content) is dict) or not content:
             return "contents must be a list of objects."
         wrong = _check_object(content, _CONTENT, "contents")
         if not wrong and not _are_numbers(content, "item_price", "quantity"):
             wrong = "item_price or quantity is not a plain number above zero."
         if wrong:
             return wrong
+        if is_shared:
+            content.is_checked = True
     return None
 
 
