@@ -11,8 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from worker.ledger.database import Ledger
-from worker.ledger.migrate import MigrationsMissingError, check_version, migrate
+from worker.ledger.database import Ledger, LedgerRefusedError
+from worker.ledger.migrate import check_version, migrate
 from worker.ledger.schema import metadata
 
 KEY = "00" * 32
@@ -94,7 +94,7 @@ def test_two_processes_may_migrate_at_once(bare: Ledger) -> None:
 
 
 def test_a_missing_migration_names_the_command_that_helps(bare: Ledger) -> None:
-    with pytest.raises(MigrationsMissingError, match=r"has no tables yet.*`python -m worker migrate`"):
+    with pytest.raises(LedgerRefusedError, match=r"has no tables yet.*`python -m worker migrate`"):
         check_version(bare)
     migrate(bare)
     check_version(bare)
@@ -104,5 +104,5 @@ def test_another_version_of_the_database_is_refused(bare: Ledger) -> None:
     migrate(bare)
     with bare.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(MigrationsMissingError, match=r"is at version 0000.*`python -m worker migrate`"):
+    with pytest.raises(LedgerRefusedError, match=r"is at version 0000.*`python -m worker migrate`"):
         check_version(bare)

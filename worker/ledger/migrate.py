@@ -24,10 +24,6 @@ _LOCK_NUMBER = 715_517
 _LOCK_LOOK_SECONDS = 0.25
 
 
-class MigrationsMissingError(LedgerRefusedError):
-    """The database does not have the version that this code needs."""
-
-
 def migrate(ledger: Ledger, version: str = "head") -> None:
     """Apply every missing migration, up to a version. Safe to repeat, also after a kill at any moment.
 
@@ -89,8 +85,7 @@ def check_version(ledger: Ledger) -> None:
     So a process of the previous version can be restarted after a migration, during an upgrade.
 
     Raises:
-        MigrationsMissingError: names the command that helps.
-        LedgerRefusedError: a pooler shares sessions, and no setting says so.
+        LedgerRefusedError: a migration is missing, or a pooler shares sessions and no setting says so.
     """
     ledger.refuse_transaction_pooler()
     wanted = _code_version()
@@ -98,7 +93,7 @@ def check_version(ledger: Ledger) -> None:
         found = MigrationContext.configure(connection).get_current_revision()
     if found is None or found < wanted:
         state = f"is at version {found}" if found else "has no tables yet"
-        raise MigrationsMissingError(
+        raise LedgerRefusedError(
             f"The ledger {state}, this code needs {wanted}: run `python -m worker migrate`."
         )
 
@@ -107,7 +102,7 @@ def check_ledger(ledger: Ledger) -> None:
     """Check that a process may work on a ledger: its version fits, and its keys open everything.
 
     Raises:
-        MigrationsMissingError: a migration is missing.
+        LedgerRefusedError: a migration is missing.
         SealError: ENCRYPTION_KEY lacks a key that the ledger was written with.
     """
     check_version(ledger)
