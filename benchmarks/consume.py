@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,14 +49,19 @@ def insert(ids: Sequence[int]) -> None:
     """Write ids in one transaction, as durably as the ledger does; a second copy changes nothing."""
     if not hasattr(_local, "database"):
         _local.database = sqlite3.connect(os.environ["BENCH_TABLE"], isolation_level=None, timeout=30)
-        _local.database.execute("PRAGMA journal_mode=WAL")
         _local.database.execute("PRAGMA synchronous=FULL")
-        _local.database.execute("CREATE TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY, at REAL)")
     database: sqlite3.Connection = _local.database
     database.execute("BEGIN IMMEDIATE")
     rows = [(id_, time.time()) for id_ in ids]
     database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
     database.execute("COMMIT")
+
+
+def _create_table(path: Path) -> None:
+    """Create the table before any worker runs: the first threads to set its journal mode would lock each other out."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE seen (id INTEGER PRIMARY KEY, at REAL)")
 
 
 def insert_one(id_: int) -> None:
@@ -129,6 +134,7 @@ def _measure_queues(name: str, url: str, size: Size) -> Result:
 
 def _with_worker(kind: str, task: str, count: int, url: str, queues: str, table: Path) -> float:
     names = queues.split(",")
+    _create_table(table)
     publish_many(an_app(url, *names), task, [(id_,) for id_ in range(count)], *names)
     variables = {"BENCH_BROKER": url, "BENCH_QUEUE": queues, "BENCH_KIND": kind, "BENCH_TABLE": str(table)}
     command = [
@@ -155,6 +161,7 @@ def _with_worker(kind: str, task: str, count: int, url: str, queues: str, table:
 def _floor(count: int, url: str, queue: str, table: Path) -> float:
     """Take messages with kombu's consumer, write 500 at a time and settle as ours does: no tasks at all."""
     publish_many(an_app(url, queue), BULK, [(id_,) for id_ in range(count)], queue)
+    _create_table(table)
     os.environ["BENCH_TABLE"] = str(table)
     vars(_local).clear()
     no_ack, waiting, done = not url.startswith("amqp"), [], [0]
@@ -179,10 +186,7 @@ def _floor(count: int, url: str, queue: str, table: Path) -> float:
 
 
 def _count(table: Path) -> int:
-    try:
-        return int(_query(table, "SELECT count(*) FROM seen")[0])
-    except sqlite3.OperationalError:
-        return 0  # The worker has not made the table yet.
+    return int(_query(table, "SELECT count(*) FROM seen")[0])
 
 
 def _wait_and_rate(table: Path, count: int) -> float:

@@ -193,5 +193,5 @@ def _growing(row: str, name: str, operation: str, costs: Mapping[int, float]) ->
         "µs an event",
         costs[largest],
         {f"with {size:,} kept": costs[size] for size in smaller},
-        (Goal("the dearest size at most 1.15 times the cheapest", GOAL, dearest, at_most=True),),
+        (Goal("the slowest size at most 1.15 times the fastest", GOAL, dearest, at_most=True),),
     )
