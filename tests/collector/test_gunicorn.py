@@ -102,36 +102,6 @@ def test_a_kept_alive_connection_brings_many_events_and_a_stop_is_clean(
     assert [text for text in (KEY, "127.0.0.1 ", "_dfid", "Traceback") if text in output] == []
 
 
-def test_connections_without_a_request_occupy_no_thread_and_requests_may_come_together(
-    served: tuple[Ledger, int, subprocess.Popen[str]],
-) -> None:
-    ledger, port, process = served
-    head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-    request = f"POST /v1/p HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(PAGE)}\r\n\r\n{PAGE}".encode()
-    with ExitStack() as stack:
-        # More than there are threads; gunicorn waits five seconds for the first request of each.
-        for _ in range(20):
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
-        wire = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=4))
-        wire.sendall(request * 3)
-        answers = b""
-        while answers.count(b'{"success":true}') < 3:
-            more = wire.recv(65_536)
-            assert more, answers
-            answers += more
-        # A request that comes shortly after the stop is answered all the same; then the worker ends.
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        wire.sendall(request)
-        last = wire.recv(65_536)
-        assert last.startswith(b"HTTP/1.1 200 ")
-        assert b"Connection: close" in last
-        output, _ = process.communicate(timeout=10)
-    assert process.returncode == 0, output
-    with ledger.read() as connection:
-        assert inbox.count_waiting(connection) == 4
-
-
 def test_a_body_that_is_too_large_is_answered_also_on_the_wire(
     served: tuple[Ledger, int, subprocess.Popen[str]],
 ) -> None:

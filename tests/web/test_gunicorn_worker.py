@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from io import BytesIO
-from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +24,7 @@ def pair() -> Iterator[tuple[_DeadlineSocket, socket.socket]]:
 
 def test_what_comes_in_time_is_read(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, theirs = pair
-    ours.deadline = time.monotonic() + 5
+    ours.set_deadline(5)
     theirs.sendall(b"GET")
     assert ours.recv(100) == b"GET"
     assert ours.gettimeout() is None
@@ -33,7 +32,7 @@ def test_what_comes_in_time_is_read(pair: tuple[_DeadlineSocket, socket.socket])
 
 def test_a_caller_that_says_nothing_is_taken_for_gone(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, _ = pair
-    ours.deadline = time.monotonic() + 0.05
+    ours.set_deadline(0.05)
     assert ours.recv(100) == b""
 
 
@@ -41,7 +40,7 @@ def test_a_caller_that_drips_is_taken_for_gone_all_the_same(
     pair: tuple[_DeadlineSocket, socket.socket],
 ) -> None:
     ours, theirs = pair
-    ours.deadline = time.monotonic() + 0.2
+    ours.set_deadline(0.2)
     seen = b""
     for _ in range(100):
         theirs.sendall(b"x")
@@ -55,16 +54,16 @@ def test_a_caller_that_drips_is_taken_for_gone_all_the_same(
 
 def test_each_request_has_its_own_time(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, theirs = pair
-    ours.deadline = time.monotonic() + 0
+    ours.set_deadline(0)
     theirs.sendall(b"GET")
     assert ours.recv(100) == b""
-    ours.deadline = time.monotonic() + 5
+    ours.set_deadline(5)
     assert ours.recv(100) == b"GET"
 
 
 def test_a_shorter_timeout_of_gunicorn_s_own_stays(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, _ = pair
-    ours.deadline = time.monotonic() + 60
+    ours.set_deadline(60)
     ours.settimeout(0.01)
     with pytest.raises(TimeoutError):
         ours.recv(100)
@@ -130,29 +129,3 @@ def test_fields_of_an_access_log_are_collected_only_if_there_is_one(
     worker.load_wsgi()
     worker.log.access("response", "request", {}, 1.0)
     assert written == lines
-
-
-class Idle:
-    """A connection that waits for a request until a time."""
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        self.is_closed = False
-
-    def close(self, _graceful: bool) -> None:
-        self.is_closed = True
-
-
-@pytest.mark.parametrize(("latest", "closed"), [(inf, [True, False, False]), (5.0, [True, True, True])])
-def test_idle_connections_are_closed_at_their_time_or_at_the_latest_one(
-    monkeypatch: pytest.MonkeyPatch, latest: float, closed: list[bool]
-) -> None:
-    monkeypatch.setattr("worker.web.gunicorn_worker.monotonic", lambda: 10.0)
-    worker = DeadlineThreadWorker.__new__(DeadlineThreadWorker)
-    connections = [Idle(timeout) for timeout in (9.0, 11.0, 12.0)]
-    worker.keepalived_conns, worker._open = dict(enumerate(connections)), set(connections)
-    worker._accepting = True
-    worker._close_idle(latest)
-    assert [connection.is_closed for connection in connections] == closed
-    assert worker._open == {connection for connection in connections if not connection.is_closed}
-    assert list(worker.keepalived_conns) == [place for place, is_closed in enumerate(closed) if not is_closed]
