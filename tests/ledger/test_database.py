@@ -81,27 +81,6 @@ def test_threads_write_one_after_the_other_on_sqlite(on_sqlite: Ledger) -> None:
         assert connection.scalar(text("SELECT at FROM watermark")) == 80
 
 
-def write_pages(ledger: Ledger, pages: int) -> int:
-    """Write about this many pages in one commit, and return the size of the file, without the log."""
-    with ledger.write() as connection:
-        for _ in range(pages // 10):
-            connection.execute(text("INSERT INTO visitor VALUES (randomblob(16), zeroblob(40000), 1, 0)"))
-    return Path(str(ledger.url.database)).stat().st_size
-
-
-def test_a_commit_copies_the_log_of_sqlite_only_once_it_is_long(
-    on_sqlite: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_sqlite.dispose()
-    before = Path(str(on_sqlite.url.database)).stat().st_size
-    # By default SQLite copies from 1,000 pages on.
-    assert write_pages(on_sqlite, 2_000) == before
-    on_sqlite.dispose()
-    monkeypatch.setattr(database, "_LOG_PAGES", 100)
-    after = Path(str(on_sqlite.url.database)).stat().st_size
-    assert write_pages(on_sqlite, 200) > after > before
-
-
 WRITER = """
 import sys
 from tests.ledger.test_database import count_up

@@ -71,9 +71,6 @@ _BUSY_TIMEOUT_SECONDS = 10
 # Each SQLite connection's cache. It fills up in time, in every process and thread; the kernel caches the rest
 # of the file.
 _READER_CACHE_KIB, _WRITER_CACHE_KIB = 2_000, 8_000
-# A commit copies SQLite's write-ahead log into the file once the log has this many pages, 16 MB. Most pages change
-# several times within a minute, and a longer log writes each of them to the file less often.
-_LOG_PAGES = 4_000
 
 # SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL are temporary.
 _SQLITE_AWAY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
@@ -297,7 +294,6 @@ def _prepare_sqlite(cache_kib: int) -> Any:
             "synchronous=FULL",
             f"busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}",
             f"cache_size=-{cache_kib}",
-            f"wal_autocheckpoint={_LOG_PAGES}",
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
