@@ -19,7 +19,8 @@ def test_orders_are_imported_compared_and_listed(shell: Shell) -> None:
     table = "\n".join(lines)
     imported = shell.good("orders", "import", "-", "--column", "Order=order_id", stdin=table)
     counted = (
-        "Never arrived: 0 can be sent (--send-missing), 0 without consent, 1 without what Pinterest needs."
+        "Orders that never arrived: 0 can be sent with --send-missing, 0 lack consent, "
+        "1 lacks data that Pinterest requires."
     )
     assert imported.splitlines() == ["Recorded 2 new orders; 0 were known.", counted]
     assert "0 new orders; 2 were" in shell.good(

@@ -172,7 +172,7 @@ def test_what_a_spreadsheet_saves_becomes_what_pinterest_gets(shell: Shell) -> N
     [
         (("--encoding", "klingon"), "there is no encoding 'klingon'; usual ones are"),
         (("--encoding", "base64"), "there is no encoding 'base64'; usual ones are"),
-        (("--timezone", "Europe/Atlantis"), "there is no time zone 'Europe/Atlantis'; one is like"),
+        (("--timezone", "Europe/Atlantis"), "there is no time zone 'Europe/Atlantis'; use a name like"),
         (("--date-format", "dd.mm.yyyy"), "must be like '%d.%m.%Y %H:%M', with day, month and year"),
         (("--column", "total"), "must be like 'Customer e-mail=email'."),
     ],

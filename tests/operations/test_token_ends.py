@@ -12,12 +12,12 @@ DAY = 86_400
 @pytest.mark.parametrize(
     ("days", "said"),
     [
-        (30, "the access token ends in 30 days"),
-        (14, f"the access token ends in 14 days: {_WHAT_TO_DO}"),
-        (1, f"the access token ends in 1 day: {_WHAT_TO_DO}"),
-        (0.5, f"the access token ends in less than a day: {_WHAT_TO_DO}"),
-        (0, f"the access token ended less than a day ago: {_WHAT_TO_DO}"),
-        (-3, f"the access token ended 3 days ago: {_WHAT_TO_DO}"),
+        (30, "the access token expires in 30 days"),
+        (14, f"the access token expires in 14 days. {_WHAT_TO_DO}"),
+        (1, f"the access token expires in 1 day. {_WHAT_TO_DO}"),
+        (0.5, f"the access token expires in less than a day. {_WHAT_TO_DO}"),
+        (0, f"the access token expired less than a day ago. {_WHAT_TO_DO}"),
+        (-3, f"the access token expired 3 days ago. {_WHAT_TO_DO}"),
     ],
 )
 def test_the_words(days: float, said: str) -> None:

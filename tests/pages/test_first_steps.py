@@ -31,7 +31,7 @@ def test_the_steps_are_done_one_by_one_and_leave_the_overview_at_the_end(
     assert done(pages, "/") == []
     api.make("/v1/admin/sources", {"id": "src_servers", "name": "Servers", "domains": []})
     assert done(pages, "/") == ["Add"]
-    assert "Until the first order: 1 of 7 steps" in pages.get("/")
+    assert "Setup: 1 of 7 steps done" in pages.get("/")
     api.change("/v1/admin/sources/src_servers", {"domains": ["shop.example.com"]})
     assert done(pages, "/") == ["Add", "Enter"]
 
@@ -44,7 +44,7 @@ def test_all_steps_done_are_still_on_their_own_page(pages: Pages, shop: Integrat
     assert done(pages, "/") == ["Add", "Enter", "Put", "Connect", "Add", "Send"]
     with ledger.write() as connection:
         deliveries.append_sales(connection, [(shop.number, "checkout", Sale(int(now // 86_400), "EUR", 5))])
-    assert "Until the first order" not in pages.get("/")
+    assert "steps done" not in pages.get("/")
     assert len(done(pages)) == 7
 
 

@@ -163,7 +163,7 @@ def test_orders_that_pinterest_would_refuse_are_counted_before_and_named_instead
     assert waiting(ledger) == 2
     again = " ".join(upload(pages, text, send_missing="yes").text.split())
     assert "accepted to be sent" not in again
-    assert "1 order waiting already. Not sent: 1 without" in again
+    assert "1 order is already waiting. Not sent: 1 lacks" in again
     assert waiting(ledger) == 2
 
 
@@ -185,7 +185,7 @@ def test_an_order_that_cannot_be_taken_is_named_and_does_not_wait(
     text = json.dumps(order)
     assert "can be sent (choose the file" not in upload(pages, text).text
     answer = " ".join(upload(pages, text, send_missing="yes").text.split())
-    assert "waiting already" not in answer
+    assert "already waiting" not in answer
     assert "Line 1: was not sent: messageId must be a text" in answer
     assert waiting(ledger) == 0
 

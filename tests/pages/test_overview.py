@@ -272,7 +272,7 @@ def test_the_page_that_an_alert_names_answers(pages: Pages, shop: Integration) -
     subjects = {"token_expiring": shop.id, "volume_dropped": f"{shop.id}:checkout"}
     of_sources = ("inbox_near_bound", "source_silent", "filtered_rate", "success_rate", "order_accuracy")
     subjects |= dict.fromkeys(of_sources, shop.source_id) | {"data_quality": f"{shop.source_id}:list_cut"}
-    for rule in [*rules.RULES, *rules.RATE_RULES, rules.VOLUME_RULE, rules.DATA_RULE, rules.LEDGER_RULE]:
+    for rule in [*rules.RULES, *rules.SOURCE_RULES, rules.VOLUME_RULE, rules.DATA_RULE, rules.LEDGER_RULE]:
         path = rules.page_path(rule, subjects.get(rule, ACCOUNT))
         assert pages.client.get(path.partition("#")[0]).status_code == 200, rule
     assert f'id="account-{ACCOUNT}"' in pages.get("/")

@@ -18,7 +18,7 @@ from worker.formats import count_text, format_duration
 from worker.ledger.reports.measures import KEY_MISSING
 from worker.ledger.setup.ad_accounts import MANUAL
 from worker.ledger.upkeep.alerts import Severity
-from worker.pinterest.client.answer_decisions import REFUSALS
+from worker.pinterest.client.answer_decisions import REFUSALS, ReasonClass
 
 _HOUR, _DAY = 3_600.0, 86_400.0
 # Pinterest refuses older events.
@@ -97,10 +97,13 @@ def _exhausted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
 def _contradicted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.contradicted:
-            events = count_text(account.contradicted, "signed event had an id", "signed events had ids")
+            events = count_text(
+                account.contradicted,
+                "signed event of the last two hours has the id of an earlier public event",
+                "signed events of the last two hours have the ids of earlier public events",
+            )
             summary = (
-                f"In the last two hours, {events} that public events with another order "
-                f"id, value or currency had used before, for ad account {account.ad_account_id}."
+                f"Ad account {account.ad_account_id}: {events} with another order id, value or currency."
             )
             yield RuleProblem("event_ids_used_before", account.ad_account_id, Severity.WARNING, summary)
 
@@ -201,7 +204,10 @@ def _refused(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.paused_class in REFUSALS:
             refused = f"{account.ad_account_id} ({account.paused_class})"
-            summary = f"Pinterest refuses ad account {refused}: {account.paused_reason}"
+            begin = (
+                "Cannot send to" if account.paused_class == ReasonClass.NOT_SENDABLE else "Pinterest refuses"
+            )
+            summary = f"{begin} ad account {refused}: {account.paused_reason}"
             yield RuleProblem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
 
 
@@ -444,7 +450,8 @@ RULES = {
     "sign_in_failing": _Rule(
         # Failures of the network pass; tries are 15 minutes apart.
         3_600.0,
-        "Open the integration and choose “Connect again”: settings, events and the token for events remain.",
+        "Open the integration and choose “Connect again”: settings and events remain. A token that expires or was "
+        "refused is replaced.",
         _sign_in,
     ),
     "quality_score_fell": _Rule(
@@ -467,7 +474,7 @@ _VOLUME_ADVICE = (
 DATA_RULE = "data_quality"
 _DATA_ADVICE = "Open the source's page on data quality: it shows the newest example and what to do."
 # Checked by `worker.alerts.source_rules`, with the thresholds of each source.
-RATE_RULES = {
+SOURCE_RULES = {
     "failure_rate": "Open Failed deliveries: it groups them by reason. Fix the reason, then send them again.",
     "success_rate": "Open the live debugger: it shows the result of each event.",
     "filtered_rate": "Check whether the consent tool still works in the pages and whether crawlers visit the shop, "
@@ -486,6 +493,6 @@ _LEDGER_ADVICE = (
 _ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
     VOLUME_RULE: _VOLUME_ADVICE,
     DATA_RULE: _DATA_ADVICE,
-    **RATE_RULES,
+    **SOURCE_RULES,
     LEDGER_RULE: _LEDGER_ADVICE,
 }

@@ -75,7 +75,7 @@ def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]
     problems += _find_rates(ended, all_sources, hour)
     problems += _find_silent(last, all_sources, hour)
     problems += _find_new_reasons(kinds, first_seen, now)
-    return update_alerts(ledger, tuple(rules.RATE_RULES), problems, now, to_webhook=to_webhook)
+    return update_alerts(ledger, tuple(rules.SOURCE_RULES), problems, now, to_webhook=to_webhook)
 
 
 def _first_seen(connection: Connection, kind: FailureKind, at: float) -> float:
@@ -199,9 +199,8 @@ def _find_inaccurate(
             and 100 * delivered < source.alert_thresholds["accuracy_percent"] * expected
         ):
             summary = (
-                f"{delivered:,} of {expected:,} orders of {source.id} with consent "
-                f"{'was' if delivered == 1 else 'were'} delivered in a day "
-                f"({100 * delivered / expected:.0f} %)."
+                f"Of {expected:,} orders of {source.id} with consent in the last day, {delivered:,} "
+                f"{'was' if delivered == 1 else 'were'} delivered ({100 * delivered / expected:.0f} %)."
             )
             problems.append(RuleProblem("order_accuracy", source.id, Severity.WARNING, summary))
     return problems

@@ -68,7 +68,7 @@ def _change_user_command(
         changes["expires_at"] = None
     if new_password:
         changes["password"] = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    click.echo(f"{access.change_user(cli_caller(), which, changes).actor} is as you want it.")
+    click.echo(f"Changed {access.change_user(cli_caller(), which, changes).actor}.")
 
 
 @access_group.command("remove")

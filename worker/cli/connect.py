@@ -56,7 +56,7 @@ def _choose(app: PinterestApp, login_id: int) -> str:
         for account in accounts[:_MOST_SHOWN]:
             click.echo(f"{account.id:<20}{account.name}, {account.country} {account.currency}")
         if not accounts:
-            click.echo("No ad account has this in its name or id.")
+            click.echo("No ad account's name or id contains this text.")
 
 
 def _add(app: PinterestApp, login_id: int, source_id: str, ad_account_id: str) -> None:

@@ -21,7 +21,8 @@ _days = click.option(
     default=7,
     show_default=True,
     type=click.IntRange(1, operations.MAX_DAYS),
-    help="Orders of this many last days.",
+    help="Orders of the last DAYS days.",
+    metavar="DAYS",
 )
 _source = click.option("--source", "source_id", help="Only orders of this source.")
 
@@ -42,8 +43,8 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
     """Record the orders of FILE (- for standard input), the export of the shop.
 
     It is read as by `send`: each line has order_id, timestamp, total and currency. No customer data is kept. With
-    --send-missing an order without a delivery is sent as an event: the line needs what Pinterest needs (email,
-    num_items), and an order that does not state consent is sent only if the source's rule for servers allows it.
+    --send-missing an order without a delivery is sent as an event: its line also needs email and num_items, and an
+    order that does not state consent is sent only if the source's rule for servers allows it.
     """
     who = cli_caller()
     source = choose_source(who, source_id)
@@ -70,7 +71,10 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
 
 def _echo_missing(done: operations.OrderCounts, *, is_sent: bool) -> None:
     """Say how many of the file's orders never arrived, and what can be done about them."""
-    not_sendable = f"{done.denied:,} without consent, {len(done.incomplete):,} without what Pinterest needs"
+    not_sendable = (
+        f"{count_text(done.denied, 'lacks consent', 'lack consent')}, "
+        f"{count_text(len(done.incomplete), 'lacks', 'lack')} data that Pinterest requires"
+    )
     if is_sent:
         for number, sentence in sorted(done.incomplete.items())[:_MOST_ERRORS_SHOWN]:
             click.echo(f"line {number}: not sent: {sentence}", err=True)
@@ -79,7 +83,9 @@ def _echo_missing(done: operations.OrderCounts, *, is_sent: bool) -> None:
         if done.denied or done.incomplete:
             click.echo(f"Not sent: {not_sendable}.")
     elif done.sendable or done.denied or done.incomplete:
-        click.echo(f"Never arrived: {done.sendable:,} can be sent (--send-missing), {not_sendable}.")
+        click.echo(
+            f"Orders that never arrived: {done.sendable:,} can be sent with --send-missing, {not_sendable}."
+        )
 
 
 @orders_group.command("report")
@@ -98,7 +104,7 @@ def _report_command(days: int, source_id: str | None) -> None:
         )
     percent, before = report.accuracy.percent, report.before.percent
     if percent is None:
-        click.echo("No orders are recorded. Record them with `orders import`.")
+        click.echo("No order with consent is recorded. Record orders with `orders import`.")
         sys.exit(1)
     compared = f" ({before:.1f} % in the {count_text(days, 'day')} before)" if before is not None else ""
     click.echo(

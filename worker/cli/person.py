@@ -78,7 +78,7 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
     """Erase the stored data of one person, in every state, while the service runs.
 
     Give all identifiers of the person that you know; each option may be given several times. It cannot be undone.
-    Ends with status 1 if an event was being sent to Pinterest for the whole time: run it again.
+    Exits with status 1 if a delivery was still being sent when --wait ended. Then run it again.
     """
     who, request = cli_caller(), _request(given)
     if not (dry_run or yes):
@@ -98,7 +98,7 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
 def _suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
     """Erase a person, and delete their new events until they consent again.
 
-    Ends with status 1 if an event was being sent to Pinterest for the whole time: run it again.
+    Exits with status 1 if a delivery was still being sent when --wait ended. Then run it again.
     """
     who, request = cli_caller(), _request(given)
     if not yes:

@@ -57,7 +57,7 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
     try:
         return None if name is None else ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise click.BadParameter(f"there is no time zone {name!r}; one is like Europe/Berlin.") from None
+        raise click.BadParameter(f"there is no time zone {name!r}; use a name like Europe/Berlin.") from None
 
 
 def reading_options(command: Command) -> Command:
@@ -98,7 +98,7 @@ _READING = (
     click.option(
         "--encoding",
         callback=_encoding,
-        help="The file's encoding, like cp1252.  [default: UTF-8, or UTF-16 behind its mark]",
+        help="The file's encoding, like cp1252.  [default: UTF-8, or UTF-16 if it begins with a byte order mark]",
     ),
     click.option(
         "--date-format",

@@ -296,9 +296,12 @@ def flower_password_finding(facts: SiteFacts) -> Finding:
         return _degraded(
             "flower password", f"Flower did not answer, so this was not checked ({facts.trouble})."
         )
+    if facts.status >= 300:
+        return _degraded(
+            "flower password", f"Flower answered HTTP {facts.status}, so its password was not checked."
+        )
     return _failed(
-        "flower password",
-        f"Flower requires no password (HTTP {facts.status}): start it with --conf=worker/web/flower_conf.py.",
+        "flower password", "Flower requires no password: start it with --conf=worker/web/flower_conf.py."
     )
 
 
@@ -310,7 +313,8 @@ def token_finding(
     # Messages of Pinterest or of the network may lack the full stop.
     sentence = f"{sentence.rstrip('. ')}."
     if is_good is False:
-        return _failed(check, f"{sentence} Create a token in Ads Manager, and set it in the integration.")
+        advice = "If the token is the cause, create one in Ads Manager, and set it in the integration."
+        return _failed(check, f"{sentence} {advice}")
     if is_good is None:
         return _degraded(check, f"{sentence} Check this machine's connection to Pinterest.")
     if expires_in_seconds is not None and expires_in_seconds < 14 * 86_400:

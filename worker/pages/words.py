@@ -47,20 +47,20 @@ STATES = {
     "tested": ("tested", "Test mode: Pinterest validated it and recorded nothing."),
     "failed": (
         "failed",
-        "Not delivered. It is kept with the reason until it is retried or discarded.",
+        "Not delivered. It is kept with the reason for the days of RETENTION_DAYS.",
     ),
     "filtered": ("filtered", "Not sent: consent is missing, or a crawler sent it."),
     "duplicate": ("duplicate", "Not sent: the same event was received before."),
-    "dropped": ("dropped", "Not sent, because of a rule of the integration or an option of the source."),
+    "dropped": ("dropped", "Not sent: a refund, a rule of the integration or an option of the source."),
     "discarded": ("discarded", "Discarded manually."),
     "erased": ("erased", "Erased at the visitor's request."),
 }
 
 # Outcomes of events that are kept for debugging.
 INPUTS = {
-    "mapped": "mapped to deliveries",
+    "mapped": "was mapped to deliveries",
     "consumed": "describes its visitor",
-    "without_destination": "not delivered: its source has no enabled integration",
+    "without_destination": "was not delivered, because its source has no enabled integration",
 }
 
 _REASONS = {

@@ -24,7 +24,7 @@ _AWAY = RuleProblem(
     LEDGER_RULE,
     "ledger",
     Severity.CRITICAL,
-    "The database does not answer, or takes no writes: no event is accepted or sent.",
+    "The database does not answer, or takes no writes: no event is sent.",
 )
 
 

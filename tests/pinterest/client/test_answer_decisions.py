@@ -14,7 +14,7 @@ from worker.pinterest.client.answer_decisions import (
     BatchDecision,
     EventResult,
     Halve,
-    PauseAccount,
+    PauseCredential,
     ReasonClass,
     RetryLater,
     Settle,
@@ -76,7 +76,7 @@ def retry(reason_class: str, reason: str, after: float | None = None, known: boo
         # A token that is not valid in a header is the account's fault; a retry does not help.
         (
             answer(None, failure=SendFailure.UNSENDABLE, detail="the access token is invalid"),
-            PauseAccount("not_sendable", "the access token is invalid"),
+            PauseCredential("not_sendable", "the access token is invalid"),
         ),
         # Accepted, but the list was lost on the way: Pinterest may have all events.
         (
@@ -90,7 +90,7 @@ def retry(reason_class: str, reason: str, after: float | None = None, known: boo
         # The status of a refusal is enough, even without its body.
         (
             answer(401, failure=SendFailure.UNKNOWN, detail="the answer was cut off"),
-            PauseAccount("unauthorized", "HTTP 401: the answer was cut off"),
+            PauseCredential("unauthorized", "HTTP 401: the answer was cut off"),
         ),
         # One malformed event is a 400 for all events: find it by halving.
         (
@@ -105,7 +105,7 @@ def retry(reason_class: str, reason: str, after: float | None = None, known: boo
         # The documented error body is the account's fault.
         (
             answer(400, error_body(2, "Invalid ad_account_id", status="failure")),
-            PauseAccount("no_such_account", "HTTP 400, code 2: Invalid ad_account_id"),
+            PauseCredential("no_such_account", "HTTP 400, code 2: Invalid ad_account_id"),
         ),
         # An event with the same words, echoed by Pinterest, does not pause the account.
         (
@@ -115,24 +115,24 @@ def retry(reason_class: str, reason: str, after: float | None = None, known: boo
         # 401, 403 and 404 must not count as attempts, or the events would fail for good.
         (
             answer(401, error_body(2, "Authentication failed.")),
-            PauseAccount("unauthorized", "HTTP 401, code 2: Authentication failed."),
+            PauseCredential("unauthorized", "HTTP 401, code 2: Authentication failed."),
         ),
         (
             answer(403, error_body(29, "You are not permitted.")),
-            PauseAccount("forbidden", "HTTP 403, code 29: You are not permitted."),
+            PauseCredential("forbidden", "HTTP 403, code 29: You are not permitted."),
         ),
         (
             answer(404, error_body(2, "Invalid ad_account_id", status="failure")),
-            PauseAccount("no_such_account", "HTTP 404, code 2: Invalid ad_account_id"),
+            PauseCredential("no_such_account", "HTTP 404, code 2: Invalid ad_account_id"),
         ),
         # Payment and legal reasons: an operator decides.
-        (answer(402), PauseAccount("account_blocked", "HTTP 402")),
-        (answer(451), PauseAccount("account_blocked", "HTTP 451")),
+        (answer(402), PauseCredential("account_blocked", "HTTP 402")),
+        (answer(451), PauseCredential("account_blocked", "HTTP 451")),
         # The request itself is refused: other events would be refused too.
-        (answer(405), PauseAccount("unexpected", "HTTP 405")),
-        (answer(410), PauseAccount("unexpected", "HTTP 410")),
-        (answer(415), PauseAccount("unexpected", "HTTP 415")),
-        (answer(431), PauseAccount("unexpected", "HTTP 431")),
+        (answer(405), PauseCredential("unexpected", "HTTP 405")),
+        (answer(410), PauseCredential("unexpected", "HTTP 410")),
+        (answer(415), PauseCredential("unexpected", "HTTP 415")),
+        (answer(431), PauseCredential("unexpected", "HTTP 431")),
         # Halving makes a large request small enough.
         (answer(413), Halve("malformed", "HTTP 413", True)),
         # A proxy gave up on a slow request, which may have arrived at Pinterest.
@@ -199,7 +199,7 @@ def test_every_answer_leads_to_a_decision(
     raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
     decision = decide_batch(Answer(status, headers, raw, failure, 0.0, ""), events)
 
-    assert isinstance(decision, Settle | Halve | RetryLater | PauseAccount | Unreadable)
+    assert isinstance(decision, Settle | Halve | RetryLater | PauseCredential | Unreadable)
 
 
 @pytest.mark.parametrize(("headers", "expected"), [({"Retry-After": "7"}, 7.0), ({}, 5.0)])

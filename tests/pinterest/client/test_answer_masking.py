@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.pinterest.client.answer_decisions import Halve, PauseAccount, Settle, decide_batch
+from worker.pinterest.client.answer_decisions import Halve, PauseCredential, Settle, decide_batch
 from worker.pinterest.client.answer_masking import Echo
 from worker.pinterest.client.client import Answer
 
@@ -99,7 +99,7 @@ def test_no_verdict_repeats_what_was_sent() -> None:
     assert isinstance(halved, Halve)
     assert halved.reason == "HTTP 400: [sent] is unknown"
     paused = decide_batch(answer(403, {"code": 29, "message": "Kim has no access"}), 2, sent=sent)
-    assert isinstance(paused, PauseAccount)
+    assert isinstance(paused, PauseCredential)
     assert paused.reason == "HTTP 403, code 29: [sent] has no access"
 
 

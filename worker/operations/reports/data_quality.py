@@ -124,9 +124,9 @@ def _blame_proxy(examples: Iterable[ProblemExample], spans: Mapping[str, Share])
 def _mappable(examples: Iterable[ProblemExample], served: Iterable[Integration]) -> list[_Mappable]:
     """Return the names that an enabled integration has no rule for."""
     return [
-        _Mappable(example.event_name, address.id, address.name)
-        for address in served
-        if address.enabled
+        _Mappable(example.event_name, integration.id, integration.name)
+        for integration in served
+        if integration.enabled
         for example in examples
-        if fold_key(example.event_name) not in map(fold_key, address.config.get("event_overrides") or {})
+        if fold_key(example.event_name) not in map(fold_key, integration.config.get("event_overrides") or {})
     ]

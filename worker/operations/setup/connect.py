@@ -197,7 +197,7 @@ def reading_of(caller: Caller, ad_account_id: str) -> Reading | None:
     """Return by which sign-in an ad account is read, if it is connected."""
     with caller.ledger.read() as connection:
         readings = pinterest_connections.readings(connection)
-    return next((account for account in readings if account.ad_account_id == ad_account_id), None)
+    return next((reading for reading in readings if reading.ad_account_id == ad_account_id), None)
 
 
 def _connect_integration(

@@ -23,7 +23,7 @@ from worker.operations.setup.integrations import find_integration
 from worker.pinterest.client.answer_decisions import (
     BatchDecision,
     Halve,
-    PauseAccount,
+    PauseCredential,
     ReasonClass,
     Settle,
     decide_batch,
@@ -136,7 +136,7 @@ _WORDS = {
     ),
     "account": (
         "Ad account {} exists, and the token may use it.",
-        "Ad account {} does not exist, or the token may not use it.",
+        "Ad account {} does not exist, is blocked, or the token may not use it.",
         "Ad account {} was not checked.",
     ),
     "payload": (
@@ -167,7 +167,7 @@ def _read(verdict: BatchDecision) -> tuple[str, tuple[Mark, Mark, Mark]]:
         return f"Pinterest refused the test event: {result.reason}", _NOT_TAKEN
     if isinstance(verdict, Halve):
         return f"Pinterest refused the test event: {verdict.reason}", _NOT_TAKEN
-    if isinstance(verdict, PauseAccount):
+    if isinstance(verdict, PauseCredential):
         return f"Pinterest refused: {verdict.reason}", _MARKS_OF_PAUSES.get(verdict.reason_class, _UNKNOWN)
     return f"The connection could not be tested: {verdict.reason}", _UNKNOWN
 

@@ -9,7 +9,7 @@ from worker.ledger.setup import integrations
 _SECONDS_PER_DAY = 86_400
 # Long enough to reach the person who has the rights at Pinterest.
 _SOON_SECONDS = 14 * _SECONDS_PER_DAY
-_WHAT_TO_DO = "give its integration a new token, on its page or by PATCH; nothing is lost until then"
+_WHAT_TO_DO = "Enter a new one on the integration's page or with PATCH. No event is lost until then."
 
 
 def ends_by_credential(connection: Connection) -> dict[int, float]:
@@ -31,5 +31,5 @@ def describe_token_end(end: float, now: float) -> str:
     """Return how long a token lasts as text, with advice if it ends soon."""
     days = int(abs(end - now) // _SECONDS_PER_DAY)
     span = "less than a day" if days == 0 else count_text(days, "day")
-    when = f"ends in {span}" if end > now else f"ended {span} ago"
-    return f"the access token {when}: {_WHAT_TO_DO}" if ends_soon(end, now) else f"the access token {when}"
+    when = f"expires in {span}" if end > now else f"expired {span} ago"
+    return f"the access token {when}. {_WHAT_TO_DO}" if ends_soon(end, now) else f"the access token {when}"

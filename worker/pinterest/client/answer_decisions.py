@@ -101,7 +101,7 @@ class RetryLater:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseAccount:
+class PauseCredential:
     """Pause the access token, as it or its account is at fault: keep the events, count no attempt, raise an alert."""
 
     reason_class: str
@@ -115,7 +115,7 @@ class Unreadable:
     reason: str
 
 
-BatchDecision = Settle | Halve | RetryLater | PauseAccount | Unreadable
+BatchDecision = Settle | Halve | RetryLater | PauseCredential | Unreadable
 
 _DELIVERED = EventResult(True)
 
@@ -163,7 +163,7 @@ def have_same_message(reasons: Sequence[str]) -> bool:
 def _without_status(answer: Answer) -> BatchDecision:
     detail = mask(answer.detail)
     if answer.failure is SendFailure.UNSENDABLE:
-        return PauseAccount(ReasonClass.NOT_SENDABLE, detail)
+        return PauseCredential(ReasonClass.NOT_SENDABLE, detail)
     if answer.failure is SendFailure.NOT_SENT:
         return _retry_later(answer, ReasonClass.NOT_REACHED, detail, outcome_known=True)
     return _retry_later(answer, ReasonClass.NO_ANSWER, detail)
@@ -220,9 +220,9 @@ def _refused(answer: Answer, status: int, document: object, reason: str) -> Batc
     if status == 429:
         return RetryLater(ReasonClass.RATE_LIMITED, reason, rate_limit_seconds(answer.headers), False, True)
     if status in _PAUSING_STATUSES:
-        return PauseAccount(_PAUSING_STATUSES[status], reason)
+        return PauseCredential(_PAUSING_STATUSES[status], reason)
     if status == 400 and _ACCOUNTS_FAULT.fullmatch(_text(document, "message").strip()):
-        return PauseAccount(ReasonClass.NO_SUCH_ACCOUNT, reason)
+        return PauseCredential(ReasonClass.NO_SUCH_ACCOUNT, reason)
     # 413: each half may be small enough.
     if status in (400, 413):
         return Halve(ReasonClass.MALFORMED, reason, outcome_known=True)

@@ -61,18 +61,18 @@ def time_event(
         happened = happened + skew if skew <= 0 else max(happened, min(happened + skew, received.received_at))
     ahead = happened - received.received_at
     if ahead > _FUTURE_TOLERANCE_SECONDS:
-        raise TimeError("future", f"the event is dated {int(ahead)} seconds after it was received")
+        raise TimeError("future", f"the event is dated {int(ahead)} s after it was received")
     if ahead > 0:
         happened = received.received_at
         if ahead >= 1:
-            _explain_time(explain, f"dated {int(ahead)} seconds after its receipt: the time of receipt")
+            _explain_time(explain, f"dated {int(ahead)} s after its receipt: the time of receipt")
     if explain is not None:
         _explain_time(
             explain, f"happened at {datetime.fromtimestamp(int(happened), UTC):%Y-%m-%d %H:%M:%S} UTC"
         )
     age = now - happened
     if age > _LATE_SECONDS:
-        _explain_time(explain, f"{int(age)} seconds old: late, Pinterest may count it as offline")
+        _explain_time(explain, f"{int(age)} s old: late, Pinterest may count it as offline")
     return Timing(int(happened), age > _LATE_SECONDS, age > _STALE_SECONDS)
 
 
@@ -92,11 +92,11 @@ def _skew(event: Mapping[str, Any], received: Received, explain: Explanation | N
     if abs(skew) <= _CLOCK_TOLERANCE_SECONDS:
         return 0.0
     if skew > _LONGEST_DELAY_SECONDS:
-        _explain_time(explain, f"sent {int(skew)} seconds before its receipt: it waited, no correction")
+        _explain_time(explain, f"sent {int(skew)} s before its receipt: it waited, no correction")
         return 0.0
     _explain_time(
         explain,
-        f"the sender's clock is {abs(int(skew))} seconds {'behind' if skew > 0 else 'ahead'}: corrected",
+        f"the sender's clock is {abs(int(skew))} s {'behind' if skew > 0 else 'ahead'}: corrected",
     )
     return skew
 

@@ -19,7 +19,7 @@ from worker.monitoring import tracing
 from worker.pinterest.client.answer_decisions import (
     EventResult,
     Halve,
-    PauseAccount,
+    PauseCredential,
     ReasonClass,
     RetryLater,
     Settle,
@@ -133,7 +133,7 @@ class Reaction:
                 return self._settle(verdict)
             case Halve():
                 return self._halve(verdict)
-            case PauseAccount():
+            case PauseCredential():
                 return self._pause(verdict)
             case RetryLater():
                 return self._again(verdict)
@@ -206,7 +206,7 @@ class Reaction:
         )
         if fault is _Culprit.ACCOUNT:
             message = f"Every part of a batch was refused with the same message: {verdict.reason}"
-            return self._pause(PauseAccount(_ACCOUNT_REFUSED, message))
+            return self._pause(PauseCredential(_ACCOUNT_REFUSED, message))
         if len(self.members) == 1:
             return self._fail_single(verdict, fault)
         risky = [] if verdict.outcome_known else self._at_risk(self.sender.now())
@@ -224,7 +224,7 @@ class Reaction:
                 raise PostponedError(self.started, wait, reason_class=verdict.reason_class)
         return self._finish([_ending(self.members[0], fail_single(verdict).results[0])])
 
-    def _pause(self, verdict: PauseAccount) -> DeliveryResult:
+    def _pause(self, verdict: PauseCredential) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason)
         return pause_credential(self.sender, self.started, verdict.reason_class, verdict.reason)
 
