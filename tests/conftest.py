@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, delete, text
 from sqlalchemy.exc import OperationalError
 from xdist.scheduler import LoadScopeScheduling
@@ -33,6 +34,10 @@ PROCESS_FOLDERS = (
 )
 POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
 KEY = "ab" * 32
+
+# The time of one example says more about the machine than about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 class SchedulingByFolder(LoadScopeScheduling):

@@ -139,11 +139,11 @@ def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: 
         (account(waiting=7, waiting_since=NOW - 2 * HOUR), "accepted 2 hours ago."),
         (
             account(contradicted=1),
-            "In the last two hours, 1 signed event had an id that public events with another",
+            "1 signed event of the last two hours has the id of an earlier public event with another",
         ),
         (
             account(contradicted=1_500),
-            "In the last two hours, 1,500 signed events had ids that public events",
+            "1,500 signed events of the last two hours have the ids of earlier public events",
         ),
         (
             account(exhausted=1),

@@ -154,4 +154,4 @@ def test_the_orders_of_a_day_are_compared_but_not_those_of_the_last_hour(ledger:
     assert check(ledger, NOW) == [Change.FIRED]
     with ledger.read() as connection:
         (alert,) = alerts.firing_alerts(connection)
-    assert alert.summary.startswith("0 of 5 orders of src_shop")
+    assert alert.summary.startswith("Of 5 orders of src_shop with consent in the last day, 0 were delivered")

@@ -76,7 +76,7 @@ def test_an_integration_is_added_for_the_ad_account_that_a_person_chose(
     assert done.exit_code == 0, done.output
     assert "549755885240        Client 40, GB GBP" not in done.output
     assert "549755885201        Client 01, GB GBP" in done.output
-    assert "No ad account has this" in done.output
+    assert "No ad account's name or id contains" in done.output
     made = integration_of(shell, GERMAN)
     assert f"{made.id} delivers to Laden Berlin ({GERMAN})." in done.output
     assert (made.name, made.config["default_country"]) == ("Pinterest: Laden Berlin", "DE")

@@ -196,7 +196,9 @@ def test_each_web_process_must_answer(status: int | None, expected: State, words
     assert (finding.state, words in finding.message) == (expected, True)
 
 
-@pytest.mark.parametrize(("status", "expected"), [(401, OK), (200, FAILED), (302, FAILED), (None, DEGRADED)])
+@pytest.mark.parametrize(
+    ("status", "expected"), [(401, OK), (200, FAILED), (302, DEGRADED), (None, DEGRADED)]
+)
 def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: State) -> None:
     assert (
         findings.flower_password_finding(SiteFacts("flower", "http://x", status, "ConnectionError")).state
@@ -212,7 +214,7 @@ def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: 
         (True, 13.5 * 86_400, DEGRADED, "It expires in 13 days"),
         (True, -5, DEGRADED, "It expires in 0 days"),
         (None, None, DEGRADED, "It works. Check this machine's connection to Pinterest."),
-        (False, 99 * 86_400, FAILED, "Create a token in Ads Manager"),
+        (False, 99 * 86_400, FAILED, "create one in Ads Manager"),
     ],
 )
 def test_a_token_must_be_taken_and_last(

@@ -157,7 +157,7 @@ def test_the_account_is_picked_from_a_list_with_names_that_can_be_searched(pages
     page = pages.get(f"{choose}&wanted=laden")
     assert "Laden Berlin" in page
     assert "Demo shop" not in page
-    assert "No ad account has this" in pages.get(f"{choose}&wanted=nothing")
+    assert "No ad account has a name or id that contains" in pages.get(f"{choose}&wanted=nothing")
     assert "Client 40" in pages.get(f"{choose}&wanted=549755885240")
 
 

@@ -320,7 +320,7 @@ def test_a_token_that_ends_soon_or_has_ended_is_told_with_what_to_do(
     assert (shown is None) == (end is None)
     text = pages.get(f"/integrations/{shop.id}")
     assert (
-        "The access token ended" in text
+        "The access token expired" in text
         and "Enter a new one on the integration&#39;s page or with PATCH. No event is lost until then."
         in text
     ) == says

@@ -259,7 +259,7 @@ def test_what_becomes_no_delivery_is_seen_while_its_source_is_debugged(
     live = pages.get("/events")
 
     assert "describes its visitor" in live
-    assert "No decisions" in pages.get(first_link(live, "/events/inputs/"))
+    assert "The event describes its visitor." in pages.get(first_link(live, "/events/inputs/"))
 
 
 def test_viewers_see_whether_a_source_is_debugged_and_switch_nothing(

@@ -149,7 +149,7 @@ def test_orders_that_pinterest_would_refuse_are_counted_before_and_named_instead
     ]
     text = "\n".join(["order_id,timestamp,total,currency,num_items,email,consent.advertising", *lines])
     before = " ".join(upload(pages, text).text.split())
-    counted = "1 without consent, 2 without something that Pinterest needs."
+    counted = "1 lacks consent, 2 lack data that Pinterest requires."
     assert "4 orders of the last 7 days never arrived: 1 can be sent (choose the file" in before
     assert counted in before
     assert "Line 3" not in before

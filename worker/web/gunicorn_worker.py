@@ -46,7 +46,7 @@ class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ship
 
     def handle(self, conn: Any) -> Any:
         """Start the deadline for a request when a thread begins to read it."""
-        conn.sock.set_deadline(_LONGEST_REQUEST_SECONDS)
+        conn.sock.deadline = monotonic() + _LONGEST_REQUEST_SECONDS
         return super().handle(conn)
 
     wsgi: Any
@@ -143,17 +143,13 @@ class _DeadlineSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._until = monotonic()
+        self.deadline = monotonic()
         # Used for every request; `__getattr__` takes ten times as long.
         self.fileno, self.sendall, self.setblocking = sock.fileno, sock.sendall, sock.setblocking
 
-    def set_deadline(self, seconds: float) -> None:
-        """Set the deadline this many seconds from now."""
-        self._until = monotonic() + seconds
-
     def recv(self, size: int) -> bytes:
         """Read like a socket; after the deadline return nothing, as if the other end had closed."""
-        left = self._until - monotonic()
+        left = self.deadline - monotonic()
         if left <= 0:
             return b""
         usual = self._sock.gettimeout()
