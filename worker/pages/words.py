@@ -47,7 +47,7 @@ STATES = {
     "tested": ("tested", "Test mode: Pinterest validated it and recorded nothing."),
     "failed": (
         "failed",
-        "Not delivered. It is kept with the reason for the days of RETENTION_DAYS.",
+        "Not delivered. It is kept with the reason, and deleted after RETENTION_DAYS.",
     ),
     "filtered": ("filtered", "Not sent: consent is missing, or a crawler sent it."),
     "duplicate": ("duplicate", "Not sent: the same event was received before."),
