@@ -27,6 +27,8 @@ from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 # The first steps are small, because an exponential pattern would never end with larger ones.
 LENGTHS = (16, 20, 24, 32, 128, 1024, 4096)
+# Lengths at which a growth may end soon after, so that a longer text must show it, too.
+SATURATING = (128, 1024)
 # Eight times the length may cost three times as much as in proportion. A quadratic pattern costs 64 times as much.
 GROWTH = 24
 # Shorter times are noise; 4 KB in quadratic time cost much more.
@@ -46,17 +48,29 @@ def _cost(work: Callable[[Any], object], text: Any, tries: int) -> float:
     return least
 
 
+def _costs_more_than_in_proportion(
+    work: Callable[[Any], object], make: Callable[[int], Any], length: int
+) -> bool:
+    """Return whether a text costs much more than one of an eighth of its length."""
+    # A shared machine may slow down between two measurements, but not three times in the same way.
+    return all(
+        _cost(work, make(length), 3) > max(FLOOR_SECONDS, GROWTH * _cost(work, make(length // 8), 3))
+        for _ in range(3)
+    )
+
+
 def _grows_too_fast(
-    work: Callable[[Any], object], make: Callable[[int], Any], lengths: tuple[int, ...] = LENGTHS
+    work: Callable[[Any], object],
+    make: Callable[[int], Any],
+    lengths: tuple[int, ...] = LENGTHS,
 ) -> bool:
     for length in lengths:
-        if _cost(work, make(length), 1) <= FLOOR_SECONDS:
-            continue
-        # A shared machine may slow down between two measurements, but not three times in the same way.
-        return all(
-            _cost(work, make(length), 3) > max(FLOOR_SECONDS, GROWTH * _cost(work, make(length // 8), 3))
-            for _ in range(3)
-        )
+        if _cost(work, make(length), 1) > FLOOR_SECONDS:
+            grows = _costs_more_than_in_proportion(work, make, length)
+            # A part such as [a-z]{1,64} costs more for each of its first 64 characters, and no more from there on.
+            if grows and length in SATURATING:
+                return _costs_more_than_in_proportion(work, make, length * 4)
+            return grows
     return False
 
 
@@ -85,6 +99,11 @@ def test_every_pattern_takes_time_in_proportion_to_its_text() -> None:
 
 def test_every_bounded_pattern_exists() -> None:
     assert BOUNDED.keys() <= {found.where for found in patterns()}
+
+
+def test_a_part_with_a_maximum_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.security.test_costly_text.FLOOR_SECONDS", 0.0001)
+    assert _costly(Found("here", re.compile(r"[^\s@]{1,64}@\w{1,64}(?:\.\w{2,64}){1,4}"), SEARCHING)) is None
 
 
 @pytest.mark.parametrize("slow", [r"\s*x", r"[^@]+@b", r"(a|a)*b", r"(a+)+$", r"a.*b.*c", r"<s>(.*?)</s>"])

@@ -47,8 +47,8 @@ _PERSONAL_PARTS = ("email", "phone", "token", "passw", "secret")
 # Signs that look like others: spaces that do not break, and hyphens and dashes.
 _SIGNS = dict.fromkeys(map(ord, "\u00a0\u2007\u202f\u2009"), " ") | dict.fromkeys(range(0x2010, 0x2016), "-")
 _SPACED_EMAIL = re.compile(
-    r"[^\s@<>()\[\],;:\"'/?&=]{1,64}\s{0,2}(?:@|\(at\)|\[at\])\s{0,2}[\w-]{1,63}"
-    r"(?:\s{0,2}(?:\.|\(dot\)|\[dot\])\s{0,2}[\w-]{2,63}){1,4}",
+    r"[^\s@<>()\[\],;:\"'/?&=]{1,64}+\s{0,2}+(?:@|\(at\)|\[at\])\s{0,2}+[\w-]{1,63}+"
+    r"(?:\s{0,2}+(?:\.|\(dot\)|\[dot\])\s{0,2}+[\w-]{2,63}+){1,4}+",
     re.IGNORECASE,
 )
 _PLUS_FOR_SPACE = re.compile(r"(?<=\d)\+(?=\d)")
