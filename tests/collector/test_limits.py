@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import NOW, SOURCE, Clock, Collector, Hints
-from worker.collector.errors import RefusedError
+from worker.collector.error_responses import RefusedError
 from worker.collector.limits import _LEAST_FREE_BYTES, AdmissionControl, _Backlog, _RateLimit
 from worker.collector.wsgi import create_app
 from worker.event.received import Trust

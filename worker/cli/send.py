@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from worker import runtime
 from worker.cli.common import cli_caller
-from worker.collector.errors import RefusedError
+from worker.collector.error_responses import RefusedError
 from worker.collector.limits import AdmissionControl, state_folder
 from worker.files.columns import TimeFormat, TimeFormatError
 from worker.files.importing import ImportCounts, ImportOptions

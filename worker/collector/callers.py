@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from worker import retention
 from worker.collector import webhooks
-from worker.collector.errors import RefusedError
+from worker.collector.error_responses import RefusedError
 from worker.collector.outage_cache import RememberedSources
 from worker.event.received import Trust
 from worker.http.signature import sign

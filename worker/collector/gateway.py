@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from worker import logs
 from worker.collector import segment, webhooks
 from worker.collector.callers import Caller, Callers, Outage, TTLCache, key_of
-from worker.collector.errors import RefusedError, count_rejected, json_response
+from worker.collector.error_responses import RefusedError, count_rejected, json_response
 from worker.collector.intake import GroupCommit, PreparedBatch, batch_events, prepare_batch, store, with_type
 from worker.collector.limits import AdmissionControl, CallRates
 from worker.collector.request_context import ClientInfo, RequestContext

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from worker.collector.errors import RefusedError
+from worker.collector.error_responses import RefusedError
 from worker.collector.request_context import RequestContext
 from worker.event.envelope import EnvelopeError
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from worker.collector.callers import Caller, Outage, TTLCache
-from worker.collector.errors import RefusedError
+from worker.collector.error_responses import RefusedError
 from worker.event.received import Trust
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.intake import inbox

@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker import logs
-from worker.collector import datafly_script, errors, segment
+from worker.collector import datafly_script, error_responses, segment
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.intake import GroupCommit
 from worker.collector.limits import state_folder
@@ -87,7 +87,7 @@ def create_app(
         local_client_ip=settings.local_client_ip,
         intake=intake,
     )
-    errors.add_error_handlers(app)
+    error_responses.add_error_handlers(app)
     spool = settings.spool_folder if intake else None
     _add_routes(app, gateway, readiness_of(ledger, spool=spool, most_bytes=settings.spool_max_bytes))
     _add_metrics(app, Exporter(ledger, spool=spool), settings.metrics_token)
@@ -179,13 +179,13 @@ def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:
     systems = ", ".join(WEBHOOK_SYSTEMS)
     add(f"/v1/webhooks/<source_id>/<any({systems}):call>", "POST", gateway.webhook)
     add("/healthz", "GET", _healthz)
-    add("/readyz", "GET", lambda: errors.json_response(*readiness.answer()))
+    add("/readyz", "GET", lambda: error_responses.json_response(*readiness.answer()))
 
 
 def _add_metrics(app: Flask, exporter: Exporter, token: str) -> None:
     def show() -> Response:
         if not metrics.may_read(request.headers, request.remote_addr, token):
-            raise errors.RefusedError(403, "FORBIDDEN", metrics.REFUSAL)
+            raise error_responses.RefusedError(403, "FORBIDDEN", metrics.REFUSAL)
         return Response(exporter.text(), content_type=CONTENT_TYPE)
 
     app.add_url_rule("/metrics", "metrics", show, methods=["GET"], provide_automatic_options=False)
@@ -196,7 +196,7 @@ def _openapi() -> Response:
 
 
 def _healthz() -> Response:
-    return errors.json_response({"success": True})
+    return error_responses.json_response({"success": True})
 
 
 def _add_security_headers(response: Response) -> Response:
