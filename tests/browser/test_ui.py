@@ -16,8 +16,8 @@ from tests.browser.pages import add_integration, go
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
 from worker.api import auth
 from worker.ledger.setup import sources
-from worker.pages import overview
-from worker.pages.sign_in import _MOST_WRONG_BY_ADDRESS
+from worker.pages.routes import overview
+from worker.pages.routes.sign_in import _MOST_WRONG_BY_ADDRESS
 
 pytestmark = pytest.mark.browser
 

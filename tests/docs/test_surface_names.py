@@ -13,7 +13,8 @@ from worker.pages import registry
 PAGES = sorted(set(registry.__all__) - {"blueprint"})
 # The former name of `person erase`.
 OTHER_NAMES = {"erase": "person"}
-MODULES, TEMPLATES = ROOT / "worker" / "pages", ROOT / "worker" / "pages" / "templates"
+FOLDER = ROOT / "worker" / "pages"
+ROUTES, TEMPLATES = FOLDER / "routes", FOLDER / "templates"
 
 
 def views(module: Path) -> list[ast.FunctionDef]:
@@ -27,7 +28,9 @@ def views(module: Path) -> list[ast.FunctionDef]:
 
 
 def test_every_module_with_an_address_is_a_page() -> None:
-    assert [path.stem for path in sorted(MODULES.glob("*.py")) if views(path)] == PAGES
+    assert [path.stem for path in sorted(ROUTES.glob("[!_]*.py"))] == PAGES
+    with_addresses = [path for path in sorted(FOLDER.rglob("*.py")) if views(path)]
+    assert with_addresses == [ROUTES / f"{page}.py" for page in PAGES]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -38,7 +41,7 @@ def test_a_page_has_a_test_of_its_name(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_templates_of_a_page_begin_with_its_name(page: str) -> None:
     """Pages of one thing have the name in the singular: integrations.py renders integration_form.html."""
-    rendered = re.findall(r'"(\w+)\.html"', (MODULES / f"{page}.py").read_text())
+    rendered = re.findall(r'"(\w+)\.html"', (ROUTES / f"{page}.py").read_text())
     one_of_them = re.compile(rf"_?({page}|{page.removesuffix('s')})(_\w+)?")
     assert rendered
     assert [name for name in rendered if not one_of_them.fullmatch(name)] == []
@@ -46,7 +49,7 @@ def test_the_templates_of_a_page_begin_with_its_name(page: str) -> None:
 
 def test_every_template_is_of_a_page_or_part_of_one() -> None:
     rendered = {
-        name for path in MODULES.glob("*.py") for name in re.findall(r'"(\w+)\.html"', path.read_text())
+        name for path in FOLDER.rglob("*.py") for name in re.findall(r'"(\w+)\.html"', path.read_text())
     }
     whole = {path.stem for path in TEMPLATES.glob("[!_]*.html")}
     assert whole - rendered == {"base"}

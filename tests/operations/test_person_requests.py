@@ -23,7 +23,7 @@ from worker.ledger.schema import visitor as visitor_table
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
 from worker.operations.person import erasing, person_requests
-from worker.pages import person as page
+from worker.pages.routes import person as page
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
 

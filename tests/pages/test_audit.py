@@ -3,7 +3,7 @@
 from tests.pages.conftest import Pages
 from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log
-from worker.pages.audit import _ENTRIES_A_PAGE
+from worker.pages.routes.audit import _ENTRIES_A_PAGE
 
 
 def test_the_audit_log_goes_back_page_by_page(pages: Pages, ledger: Ledger) -> None:

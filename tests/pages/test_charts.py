@@ -4,7 +4,7 @@ import pytest
 
 from worker.operations.reports.overview import Bar
 from worker.pages.charts import _axis_marks, draw_counts, draw_outcomes, draw_share
-from worker.pages.overview import _SPANS
+from worker.pages.routes.overview import _SPANS
 
 
 def test_bars_stand_on_each_other_below_a_round_number() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pages.conftest import Pages
 from worker.ledger.setup.integrations import Integration
-from worker.pages.explain import _EXAMPLE
+from worker.pages.routes.explain import _EXAMPLE
 
 
 @pytest.mark.parametrize("source_id", ["", "src_shop"])

@@ -12,7 +12,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
-from worker.pages import failed as page_of_failed
+from worker.pages.routes import failed as page_of_failed
 
 DAY = 86_400
 

@@ -34,7 +34,7 @@ def test_a_visitor_is_found_by_the_shops_own_id_of_them(
 def test_a_visitor_is_searched_for_among_the_newest_deliveries_first(
     pages: Pages, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.pages.find._READ_AT_ONCE", 1)
+    monkeypatch.setattr("worker.pages.routes.find._READ_AT_ONCE", 1)
     keys = {name: ledger.vault.keyed_hash("anonymous", "src_shop", name) for name in ("old", "new")}
     order_key = ledger.vault.keyed_hash("order", "src_shop", "ORD-001")
     write(ledger, shop, "e1", anonymous_key=keys["old"], order_key=order_key)

@@ -22,7 +22,7 @@ from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alerts import Alert, Severity
 from worker.operations.reports import overview
 from worker.operations.reports.overview import Span
-from worker.pages.overview import _SPANS
+from worker.pages.routes.overview import _SPANS
 
 
 def figure(page: str, name: str) -> str:

@@ -14,7 +14,7 @@ from worker.api.throttle import Lane, PasswordLanes
 from worker.ledger.database import Ledger
 from worker.ledger.setup import access
 from worker.ledger.setup.access import Role
-from worker.pages.sign_in import _MOST_WRONG_BY_ADDRESS
+from worker.pages.routes.sign_in import _MOST_WRONG_BY_ADDRESS
 from worker.retention import SESSION_SECONDS
 from worker.settings import Settings
 from worker.web.management import create_app

@@ -1,6 +1,7 @@
 """Import every page, which registers it on the blueprint."""
 
-from worker.pages import (
+from worker.pages.base import blueprint
+from worker.pages.routes import (
     access,
     audit,
     connect,
@@ -20,7 +21,6 @@ from worker.pages import (
     sign_in,
     sources,
 )
-from worker.pages.base import blueprint
 
 __all__ = [
     "access",

@@ -15,7 +15,7 @@ from worker.ledger.delivery import batches, claims, deliveries
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Postponed, StartedBatch
 from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.deliveries import SalesLine
-from worker.ledger.reports import tallies
+from worker.ledger.reports import overview
 from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
 from worker.ledger.setup import ad_accounts, integrations
 from worker.ledger.setup.ad_accounts import AccountRateLimit
@@ -385,10 +385,10 @@ def test_a_delivered_event_is_in_the_sales_report_and_the_latency_chart(ledger: 
     sending = Sending(ledger, **SALE)
     sending.settle(sending.start(), [MemberResult(sending.everyone[0].id, *REFUSED)])
     with ledger.read() as connection:
-        charted = tallies.rollups_by_integration(connection, 0.0)
+        charted = overview.moved_by_account(connection, 0.0)
 
     assert sold(ledger) == [SalesLine(DAY, "checkout", "USD", 3, Decimal("4.5"), ACCOUNT)]
-    assert charted == {sending.shop.number: {"delivered": 3, "failed": 1, "within:5": 3}}
+    assert charted == {ACCOUNT: {"delivered": 3, "failed": 1, "within:5": 3}}
 
 
 def test_a_test_event_is_no_sale(ledger: Ledger) -> None:

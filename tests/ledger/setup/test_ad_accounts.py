@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from tests.ledger.shop import ACCOUNT, NOW, place
+from tests.ledger.shop import NOW, place
 from worker.ledger.database import Ledger
 from worker.ledger.schema import ad_account, credential
 from worker.ledger.setup import ad_accounts
@@ -228,23 +228,6 @@ def test_the_rate_check_covers_every_period() -> None:
     """The check detects a bucket that allows twice its burst around an edge."""
     with pytest.raises(AssertionError):
         assert_within(AccountRateLimit(1.0, 2), [0.9, 0.9, 1.0, 1.0])
-
-
-@pytest.mark.parametrize(
-    ("later", "requests"),
-    [(0.0, 30.0), (30.0, 15.0 + 1), (59.9, 1.05), (60.0, 1.0), (90.0, 0.5), (121.0, 0.0), (-60.0, 30.0)],
-)
-def test_the_requests_of_the_last_minute_are_shown(ledger: Ledger, later: float, requests: float) -> None:
-    shop = place(ledger)
-    minute = NOW // 60 * 60
-    with ledger.write() as connection:
-        for _ in range(30):
-            ad_accounts.take_token(connection, shop.ad_account, minute - 1)
-        if later > 0:
-            ad_accounts.take_token(connection, shop.ad_account, minute)
-        found = ad_accounts.requests_per_minute(connection, minute + later)
-
-    assert found.get(ACCOUNT, 0.0) == pytest.approx(requests, abs=0.01)
 
 
 def test_accounts_and_tokens_do_not_affect_each_other(ledger: Ledger) -> None:

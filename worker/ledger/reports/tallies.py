@@ -58,45 +58,6 @@ def latency_step(seconds: float) -> str:
     return f"{_WITHIN}{STEPS_SECONDS[step]:g}"
 
 
-def rollups_since(
-    connection: Connection,
-    since: float,
-    step_seconds: int,
-    integration_ids: Iterable[int] | None = None,
-    until: float | None = None,
-) -> dict[float, Counter[str]]:
-    """Return counts from one time to another by the start of each step, in Unix seconds. Steps are whole minutes."""
-    step = step_seconds // SECONDS_A_MINUTE
-    first = (rollup.c.minute - rollup.c.minute % step).label("first")
-    summed = (
-        select(first, rollup.c.what, func.sum(rollup.c.n))
-        .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
-        # By the label: PostgreSQL treats two bound numbers as two different steps.
-        .group_by("first", rollup.c.what)
-    )
-    if until is not None:
-        summed = summed.where(rollup.c.minute < int(until // SECONDS_A_MINUTE))
-    if integration_ids is not None:
-        summed = summed.where(rollup.c.integration_id.in_(list(integration_ids)))
-    found: dict[float, Counter[str]] = {}
-    for minute, what, n in connection.execute(summed):
-        found.setdefault(float(minute * SECONDS_A_MINUTE), Counter())[what] += int(n)
-    return found
-
-
-def rollups_by_integration(connection: Connection, since: float) -> dict[int, Counter[str]]:
-    """Return counts since a time by integration."""
-    summed = (
-        select(rollup.c.integration_id, rollup.c.what, func.sum(rollup.c.n))
-        .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
-        .group_by(rollup.c.integration_id, rollup.c.what)
-    )
-    found: dict[int, Counter[str]] = {}
-    for integration, what, n in connection.execute(summed):
-        found.setdefault(integration, Counter())[what] += int(n)
-    return found
-
-
 def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
     """Change minutes older than a day to their hour. Returns how many rows changed."""
     before = int(now // SECONDS_A_MINUTE) - CHART_MINUTES

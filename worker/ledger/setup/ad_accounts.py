@@ -321,20 +321,6 @@ def hold_requests_until(connection: Connection, account: int, until: float) -> N
     connection.execute(slower.values(arrival_at=full))
 
 
-def requests_per_minute(connection: Connection, now: float) -> dict[str, float]:
-    """Return each ad account's requests in the last minute. The part from the previous minute is estimated."""
-    minute, past = divmod(now, _SECONDS_A_MINUTE)
-    wanted = select(ad_account).where(ad_account.c.rate_minute >= minute - 1)
-    found: dict[str, float] = {}
-    for row in connection.execute(wanted):
-        # Another machine's clock may be ahead.
-        this, before = row.rate_requests, row.rate_requests_before
-        if row.rate_minute < minute:
-            this, before = 0, row.rate_requests
-        found[row.ad_account_id] = this + before * (1 - past / _SECONDS_A_MINUTE)
-    return found
-
-
 def _restart_window(now: float) -> Any:
     # A batch without an attempt has no window yet.
     return case((batch.c.first_tried_at.is_not(None), now))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
@@ -17,6 +17,8 @@ from worker.ledger.delivery import failure_groups
 from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.reports import account_status, tallies
+from worker.ledger.reports import overview as queries
+from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.setup import ad_accounts as accounts
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
@@ -149,8 +151,8 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
         chosen = [account for account in found if account.ad_account_id == ad_account_id]
         numbers = [row.number for account in chosen for row in account.integrations] if chosen else None
         starts, length = span.starts(caller.now), span.steps * span.step_seconds
-        moved = tallies.rollups_since(connection, starts[0], span.step_seconds, numbers)
-        earlier = tallies.rollups_since(
+        moved = queries.moved_by_step(connection, starts[0], span.step_seconds, numbers)
+        earlier = queries.moved_by_step(
             connection, starts[0] - length, span.step_seconds, numbers, until=caller.now - length
         )
         inbox_since = account_status.oldest_waiting_since(connection)
@@ -286,46 +288,34 @@ def _accounts(
     credentials: dict[str, list[Credential]] = defaultdict(list)
     for credential in accounts.used_credentials(connection):
         credentials[credential.ad_account_id].append(credential)
-    waiting, flying = (
-        account_status.pending_by_integration(connection),
-        account_status.in_flight_by_account(connection),
-    )
+    pending = account_status.pending_by_account(connection)
+    in_flight = account_status.in_flight_by_account(connection)
     failed: Counter[str] = Counter()
     for group in groups:
         failed[group.ad_account_id] += group.n
     names = integrations.account_names(connection)
-    moved = tallies.rollups_by_integration(connection, min(span.starts(now)))
-    requests = accounts.requests_per_minute(connection, now)
+    moved = queries.moved_by_account(connection, min(span.starts(now)))
+    requests = queries.requests_per_minute(connection, now)
     return [
-        _account(
-            members.get(ad_account_id, []),
-            waiting,
-            flying.get(ad_account_id),
-            moved,
+        _Account(
             ad_account_id=ad_account_id,
             name=names.get(ad_account_id, ad_account_id),
+            integrations=members.get(ad_account_id, []),
             credentials=credentials.get(ad_account_id, []),
+            pending=_deliveries(pending.get(ad_account_id)),
+            in_flight=_deliveries(in_flight.get(ad_account_id)),
+            waiting_since=_oldest(pending.get(ad_account_id), in_flight.get(ad_account_id)),
             failed_now=failed[ad_account_id],
+            moved=moved.get(ad_account_id, Counter()),
             requests_a_minute=requests.get(ad_account_id, 0.0),
         )
         for ad_account_id in dict.fromkeys([*members, *credentials])
     ]
 
 
-def _account(
-    members: Sequence[Integration],
-    waiting: Mapping[int, account_status.WaitingDeliveries],
-    flying: account_status.WaitingDeliveries | None,
-    moved: Mapping[int, Counter[str]],
-    **known: Any,
-) -> _Account:
-    queued = [waiting[row.number] for row in members if row.number in waiting]
-    since = [waiting.since for waiting in (*queued, *([flying] if flying else []))]
-    return _Account(
-        integrations=members,
-        pending=sum(waiting.deliveries for waiting in queued),
-        in_flight=flying.deliveries if flying else 0,
-        waiting_since=min(since, default=None),
-        moved=sum((moved.get(row.number, Counter()) for row in members), Counter()),
-        **known,
-    )
+def _deliveries(waiting: WaitingDeliveries | None) -> int:
+    return waiting.deliveries if waiting else 0
+
+
+def _oldest(*groups: WaitingDeliveries | None) -> float | None:
+    return min((waiting.since for waiting in groups if waiting), default=None)

@@ -30,7 +30,7 @@ def _events_page() -> str:
 @blueprint.get("/events/newest")
 def _events_part() -> str:
     """Render the part of the page that refreshes."""
-    return render_template("_live_debugger_list.html", **_chosen())
+    return render_template("live_debugger.html", is_part=True, **_chosen())
 
 
 @blueprint.get("/events/<int:number>")

@@ -32,7 +32,7 @@ def _overview_page() -> str:
 @blueprint.get("/overview/figures")
 def _overview_part() -> str:
     """Render the part of the overview that refreshes."""
-    return render_template("_overview_figures.html", **_figures())
+    return render_template("overview.html", is_part=True, **_figures())
 
 
 def _figures() -> dict[str, object]:

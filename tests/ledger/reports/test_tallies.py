@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
-from worker.ledger.reports import tallies
+from worker.ledger.reports import overview, tallies
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.schema import rollup
 from worker.ledger.upkeep import counters
@@ -30,22 +30,10 @@ def test_only_charted_outcomes_are_counted_by_the_minute(ledger: Ledger) -> None
     count(ledger, NOW, created=5, delivered=3, duplicate=1)
     count(ledger, NOW + MINUTE, delivered=2, failed=1)
     with ledger.read() as connection:
-        found = tallies.rollups_since(connection, NOW - MINUTE, MINUTE)
+        found = overview.moved_by_step(connection, NOW - MINUTE, MINUTE)
 
     first = NOW // MINUTE * MINUTE
     assert found == {first: {"delivered": 3}, first + MINUTE: {"delivered": 2, "failed": 1}}
-
-
-def test_a_chart_may_have_some_integrations_and_a_start(ledger: Ledger) -> None:
-    count(ledger, NOW, 1, delivered=3)
-    count(ledger, NOW, 2, delivered=5)
-    count(ledger, NOW - DAY, 2, delivered=7)
-    with ledger.read() as connection:
-        some = tallies.rollups_since(connection, NOW - HOUR, HOUR, [2])
-        by_integration = tallies.rollups_by_integration(connection, NOW - HOUR)
-
-    assert some == {NOW // HOUR * HOUR: {"delivered": 5}}
-    assert by_integration == {1: {"delivered": 3}, 2: {"delivered": 5}}
 
 
 def test_minutes_of_yesterday_become_hours_with_the_same_sums(ledger: Ledger) -> None:
@@ -53,13 +41,13 @@ def test_minutes_of_yesterday_become_hours_with_the_same_sums(ledger: Ledger) ->
         count(ledger, NOW - 2 * DAY + minute * MINUTE, delivered=1)
     count(ledger, NOW, delivered=1)
     with ledger.read() as connection:
-        before = tallies.rollups_since(connection, NOW - 3 * DAY, HOUR)
+        before = overview.moved_by_step(connection, NOW - 3 * DAY, HOUR)
     with ledger.write() as connection:
         assert tallies.coarsen_rollups(connection, NOW, 1_000) > 20
         assert tallies.coarsen_rollups(connection, NOW, 1_000) == 0
         counters.fold_counters(connection, "rollup", 100, int(NOW - 3 * DAY) // 3_600)
     with ledger.read() as connection:
-        assert tallies.rollups_since(connection, NOW - 3 * DAY, HOUR) == before
+        assert overview.moved_by_step(connection, NOW - 3 * DAY, HOUR) == before
 
     assert rows(ledger) == len(before)
 

@@ -10,7 +10,7 @@ from worker.operations.errors import OperationError
 from worker.operations.setup import access
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form
-from worker.pages.sign_in import password_lanes
+from worker.pages.routes.sign_in import password_lanes
 
 
 @blueprint.get("/password")

@@ -20,7 +20,6 @@ from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pau
 from worker.operations.setup.integration_status import check_connection, get_integration_status
 from worker.operations.setup.integrations import IntegrationRecord, Unsent
 from worker.pages.base import blueprint, redirect_to
-from worker.pages.connect import pinterest_app
 from worker.pages.forms import Form, split_lines
 from worker.pages.integration_form import (
     OverridesError,
@@ -29,6 +28,7 @@ from worker.pages.integration_form import (
     parse_overrides,
     sent_integration_values,
 )
+from worker.pages.routes.connect import pinterest_app
 
 _CONSENT = (
     ("advertising", "Advertising", "Ads and their measurement. Pinterest needs this category."),
