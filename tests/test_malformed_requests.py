@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.dev.embedded_broker import commands
 from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
 from worker.ledger.setup.sources import Source, insert_source
+from worker.procfile import commands
 
 ROOT = Path(__file__).parents[1]
 KEY, PIPELINE_KEY, TOKEN = "00" * 32, "dk_live_abc123", "adm_token_of_the_test"

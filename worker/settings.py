@@ -30,6 +30,8 @@ from worker.addresses import (
 )
 
 PINTEREST_API_URL = "https://api.pinterest.com"
+# The sandbox accepts such access tokens. No token of Pinterest starts like this.
+DEMO_TOKEN_PREFIX = "sandbox_"  # noqa: S105 - no token
 
 # sun_path holds 108 bytes with the terminating zero; Valkey and redis-py refuse longer paths.
 _LONGEST_SOCKET_PATH_BYTES = 107

@@ -4,7 +4,7 @@ import json
 
 from tests.cli.conftest import Shell
 from tests.ledger.crowd import many
-from worker.dev.shop_walk import DEMO_MARK
+from worker.settings import DEMO_TOKEN_PREFIX
 
 
 def test_every_check_is_made_though_those_before_it_fail(shell: Shell) -> None:
@@ -38,7 +38,7 @@ def test_the_demos_token_is_not_tried_at_pinterest(shell: Shell) -> None:
 
 
 def test_every_integrations_token_is_looked_at(shell: Shell) -> None:
-    many(shell.ledger, 51, mark=DEMO_MARK)
+    many(shell.ledger, 51, mark=DEMO_TOKEN_PREFIX)
     report = json.loads(shell.run("doctor", "--json").output)
 
     assert len([check for check in report["checks"] if check["check"].startswith("token of ")]) == 52

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from worker.dev import embedded_broker
+from worker import procfile
 
 BIN = Path(sys.executable).parent
-ROOT = embedded_broker.HOME
+ROOT = procfile.HOME
 COMMANDS = {
     "books": "python -m worker books",
     "migrate": "python -m worker migrate",
     "run": "python -m worker run",
-} | embedded_broker.commands()
+} | procfile.commands()
 
 
 def _run(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -14,7 +14,7 @@ import pytest
 import celeryconfig
 from tests.integration.services import missing
 from tests.integration.stack import BIN, ROOT
-from worker.dev.embedded_broker import commands
+from worker.procfile import commands
 from worker.runtime import _LEASE_DEADLINES
 
 DEPLOY = ROOT / "deploy"

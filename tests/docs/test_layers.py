@@ -1,6 +1,8 @@
 """Each package imports only what its row in docs/architecture.md allows."""
 
 import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from typing import NamedTuple
 
@@ -78,6 +80,15 @@ def test_every_package_has_one_row() -> None:
 def test_every_package_imports_only_what_its_row_allows() -> None:
     wrong = sorted(edge for edge in _package_imports() if not _is_allowed(*edge))
     assert [f"{module} imports {package}" for module, package in wrong] == []
+
+
+def test_production_needs_nothing_of_the_package_for_development() -> None:
+    """Only two commands for development import it, when they run."""
+    importers = {module for module, package in _package_imports() if package.startswith("worker.dev")}
+    assert importers - {"worker.cli.run", "worker.cli.demo"} == set()
+    code = "import sys, worker.cli; print(*(name for name in sys.modules if name.startswith('worker.dev')))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=product.ROOT, capture_output=True, check=True)
+    assert done.stdout.strip() == b""
 
 
 def test_the_table_goes_one_way() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from tests.package.conftest import ROOT
-from worker.dev import embedded_broker
+from worker import procfile
 
 BIN = Path(sys.executable).parent
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -49,7 +49,7 @@ def test_the_compose_file_passes_its_linter() -> None:
 def test_every_process_of_the_procfile_is_a_service_of_its_own() -> None:
     started = {name: service["command"] for name, service in services().items() if "command" in service}
     assert started.pop("migrate") == ["migrate"]
-    assert started == {name: ["start", name] for name in embedded_broker.commands()}
+    assert started == {name: ["start", name] for name in procfile.commands()}
 
 
 def test_every_image_of_others_has_a_digest_or_says_why_not() -> None:

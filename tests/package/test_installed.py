@@ -12,7 +12,7 @@ import requests
 from tests.dev.conftest import Run, lent
 from tests.dev.test_stack import DELIVERIES
 from tests.integration.waiting import until
-from worker.dev import embedded_broker
+from worker import procfile
 
 # Installing everything takes minutes on a busy machine.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -124,7 +124,7 @@ def test_a_process_without_a_broker_is_not_started(installed: Path, folder: Path
 
 def test_every_process_of_the_procfile_can_be_started(installed: Path, folder: Path) -> None:
     text = _called(installed, folder, "signal-worker", "start", "--help").stdout
-    assert "{" + "|".join(embedded_broker.commands()) + "}" in text.replace("\n", "").replace(" ", "")
+    assert "{" + "|".join(procfile.commands()) + "}" in text.replace("\n", "").replace(" ", "")
 
 
 def _answers(url: str) -> bool:

@@ -5,7 +5,7 @@ import re
 
 import click
 
-from worker.dev import embedded_broker
+from worker import procfile
 from worker.settings import SettingsError, settings
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -19,7 +19,7 @@ def _worker(_context: click.Context, _option: click.Parameter, given: str | None
 
 
 @click.command("start")
-@click.argument("name", type=click.Choice(list(embedded_broker.commands())))
+@click.argument("name", type=click.Choice(list(procfile.commands())))
 @click.option(
     "--name",
     "worker",
@@ -31,6 +31,6 @@ def start_command(name: str, worker: str | None) -> None:
     if settings().embedded_broker:
         raise SettingsError("BROKER_URL", "must be set: only `run` starts an embedded broker.")
     try:
-        embedded_broker.exec_process(name, settings(), os.environ, worker)
+        procfile.exec_process(name, settings(), os.environ, worker)
     except ValueError:
         raise click.UsageError(f"Only workers can have --name; {name} is not a worker.") from None

@@ -18,11 +18,9 @@ from worker.ledger.setup.sources import Source
 from worker.ledger.upkeep import watermarks
 from worker.operations.caller import Caller
 from worker.operations.deliveries.live_debugger import follow_deliveries
-from worker.settings import Settings
+from worker.settings import DEMO_TOKEN_PREFIX, Settings
 
 _SOURCE_ID = "src_abc123"
-# No Pinterest token starts like this.
-DEMO_MARK = "sandbox_"
 # Not the account of the documentation's examples, so that those can still be created.
 _AD_ACCOUNT_ID = "549755885175"
 
@@ -37,7 +35,7 @@ def create_demo(ledger: Ledger, settings: Settings) -> None:
             return
         key, secret = f"dk_test_{secrets.token_hex(12)}", secrets.token_urlsafe(32)
         sources.insert_source(connection, ledger.vault, _source(now), key, secret)
-        token = f"{DEMO_MARK}{secrets.token_urlsafe(24)}"
+        token = f"{DEMO_TOKEN_PREFIX}{secrets.token_urlsafe(24)}"
         integrations.insert_integration(connection, ledger.vault, _integration(now), token, rate)
 
 

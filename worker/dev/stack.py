@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import honcho.manager
 from honcho.printer import Message, Printer
 
+from worker import procfile
 from worker.dev import embedded_broker, shop_walk
 from worker.ledger import migrate
 from worker.runtime import ledger
@@ -34,7 +35,7 @@ def run_stack() -> int:
             "PRODUCTION",
             "must be 0 for `run`, which is for tests and development; use `start` in production.",
         )
-    environment = embedded_broker.environment(settings, environment)
+    environment = procfile.environment(settings, environment)
     os.environ.update(environment)
     with ExitStack() as stack:
         stack.enter_context(_lock_state(settings.var))
@@ -120,7 +121,7 @@ def _run_processes(environment: dict[str, str], settings: Settings) -> int:
     honcho.manager.KILL_WAIT = _STOP_SECONDS
     manager = _Manager(_Printer(sys.stdout))
     for name, command in _commands(environment["SANDBOX_URL"], settings).items():
-        manager.add_process(name, command, env=environment, cwd=str(embedded_broker.HOME))
+        manager.add_process(name, command, env=environment, cwd=str(procfile.HOME))
     # Closing the terminal stops everything, like Ctrl-C. Processes left over would hold the ports.
     signal.signal(signal.SIGHUP, lambda *_: _stop())
     manager.loop()
@@ -129,7 +130,7 @@ def _run_processes(environment: dict[str, str], settings: Settings) -> int:
 
 
 def _commands(sandbox_url: str, settings: Settings) -> dict[str, str]:
-    commands = embedded_broker.commands()
+    commands = procfile.commands()
     if settings.pinterest_api_url == sandbox_url:
         commands["sandbox"] = f"python -m worker.dev.sandbox --port {urlsplit(sandbox_url).port}"
         commands["demo"] = f"python -m worker demo --sandbox-url {sandbox_url}"

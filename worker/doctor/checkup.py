@@ -14,7 +14,6 @@ from celery import Celery
 from kombu import Connection
 
 from worker.broker.queues import queue_states
-from worker.dev.shop_walk import DEMO_MARK
 from worker.doctor import findings
 from worker.doctor.findings import FileFacts, RabbitFacts, RedisFacts, SiteFacts
 from worker.event.times import parse_time
@@ -26,7 +25,7 @@ from worker.ledger.upkeep import alert_queries, alerts
 from worker.monitoring import broker_check, checks
 from worker.monitoring.checks import Finding, State
 from worker.operations.setup import integration_status
-from worker.settings import PINTEREST_API_URL, Settings
+from worker.settings import DEMO_TOKEN_PREFIX, PINTEREST_API_URL, Settings
 
 _BROKER_ANSWER_SECONDS = 3.0
 # Prefix of the keys in which kombu stores the bindings of an exchange. Our exchange has no name. Celery's own exchanges
@@ -262,7 +261,7 @@ class Checkup:
         with self._ledger.read() as connection:
             token = ad_accounts.access_token(connection, self._ledger.vault, integration.credential_id)
             source = sources.load_source(connection, integration.source_id)
-        if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_MARK):
+        if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_TOKEN_PREFIX):
             yield findings.demo_token_finding(integration.id)
             return
         domain = next(iter(source.domains if source else ()), "example.com")

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.test_production import GOOD
+from worker import procfile
 from worker.cli import cli
-from worker.dev import embedded_broker, stack
+from worker.dev import stack
 from worker.settings import SettingsError, parse, settings
 
 PRODUCTION = GOOD | {"BROKER_URL": "redis://127.0.0.1:1/0"}
@@ -28,7 +29,7 @@ def became(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, l
     return noted
 
 
-@pytest.mark.parametrize("name", embedded_broker.commands())
+@pytest.mark.parametrize("name", procfile.commands())
 def test_a_process_takes_the_place_of_the_command(
     name: str, became: list[tuple[str, list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
@@ -37,8 +38,8 @@ def test_a_process_takes_the_place_of_the_command(
     settings.cache_clear()
     assert (done.exit_code, done.output) == (0, "")
     ((program, (_, _, line), environment),) = became
-    assert (program, line) == ("/bin/sh", f"exec {embedded_broker.commands()[name]}")
-    assert Path.cwd() == embedded_broker.HOME
+    assert (program, line) == ("/bin/sh", f"exec {procfile.commands()[name]}")
+    assert Path.cwd() == procfile.HOME
     # Paths relative to the caller's folder still mean the same.
     assert environment["SIGNAL_VAR"] == str(tmp_path / "var")
     assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path / 'var' / 'signal.db'}"
@@ -51,7 +52,7 @@ def test_a_second_worker_of_a_kind_has_a_name_of_its_own(
     settings.cache_clear()
     assert (done.exit_code, done.output) == (0, "")
     ((_, (_, _, line), _),) = became
-    assert line == f"exec {embedded_broker.commands()['ingest']}".replace("ingest@%h", "ingest2@%h")
+    assert line == f"exec {procfile.commands()['ingest']}".replace("ingest@%h", "ingest2@%h")
     assert "ingest2@%h" in line
 
 
