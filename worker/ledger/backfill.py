@@ -17,15 +17,15 @@ def fill_in_steps(statement: str, ids: str, at_once: int) -> None:
     and retries would wait for minutes, or end it with a deadlock. Safe to repeat if the UPDATE is.
     """
     connection = op.get_bind()
-    some = text(statement).bindparams(bindparam("ids", expanding=True))
-    left = iter(array("q", connection.execute(text(ids)).scalars()))
-    step = list(islice(left, at_once))
+    update = text(statement).bindparams(bindparam("ids", expanding=True))
+    all_ids = iter(array("q", connection.execute(text(ids)).scalars()))
+    step = list(islice(all_ids, at_once))
     while step:
         try:
-            connection.execute(some, {"ids": step})
+            connection.execute(update, {"ids": step})
         except DBAPIError as error:
             # Another transaction had some of the rows in another order; now it has ended.
             if getattr(error.orig, "sqlstate", None) != _DEADLOCK:
                 raise
         else:
-            step = list(islice(left, at_once))
+            step = list(islice(all_ids, at_once))

@@ -40,12 +40,12 @@ class _SharedClock:
 
     def now(self) -> float:
         """Return the time in Unix seconds; a thread measures it again every few seconds."""
-        here = self._monotonic()
-        if here >= self._due_at:
-            self._due_at = here + _MEASURE_SECONDS
+        monotonic_now = self._monotonic()
+        if monotonic_now >= self._due_at:
+            self._due_at = monotonic_now + _MEASURE_SECONDS
             self._thread = threading.Thread(target=self.measure, name="clock", daemon=True)
             self._thread.start()
-        return time.time() if self._ahead is None else here + self._ahead
+        return time.time() if self._ahead is None else monotonic_now + self._ahead
 
     def finish(self) -> None:
         """Wait a few seconds for a measurement that runs, before its connection is closed."""
@@ -60,10 +60,10 @@ class _SharedClock:
         """Look at the other clock; if it does not answer, the last measurement remains."""
         before = self._monotonic()
         self._due_at = before + _MEASURE_SECONDS
-        there = self._look()
+        other_time = self._look()
         after = self._monotonic()
-        if there is not None and after - before <= _LONGEST_ANSWER_SECONDS:
-            self._ahead = there - (before + after) / 2
+        if other_time is not None and after - before <= _LONGEST_ANSWER_SECONDS:
+            self._ahead = other_time - (before + after) / 2
 
 
 # Longer than any wait for the write lock in normal operation, shorter than a caller's patience.
@@ -170,20 +170,20 @@ class Ledger:
         if self._pooler_is_known:
             return
         try:
-            found = not self.transaction_pooler and postgresql.changes_sessions(self._reader)
+            shares_sessions = not self.transaction_pooler and postgresql.changes_sessions(self._reader)
             with self._writer.begin() as connection:
                 connection.exec_driver_sql("SELECT 1")
         except DBAPIError as error:
-            refused = postgresql.refused_by_pooler(error)
-            if refused == "transactions":
+            refusal = postgresql.refused_by_pooler(error)
+            if refusal == "transactions":
                 raise LedgerRefusedError(
                     "DATABASE_URL leads to a connection pooler that allows no transactions: set its pool_mode to "
                     "transaction and DATABASE_POOLER=transaction here, or connect to the server itself."
                 ) from None
-            if self.transaction_pooler or refused is None:
+            if self.transaction_pooler or refusal is None:
                 raise
-            found = True
-        if found:
+            shares_sessions = True
+        if shares_sessions:
             raise LedgerRefusedError(
                 "DATABASE_URL leads to a connection pooler that shares sessions of the server, like PgBouncer: "
                 "set DATABASE_POOLER=transaction, or connect to the server itself."
@@ -256,10 +256,10 @@ class Ledger:
         Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         arguments: dict[str, Any] = {"check_same_thread": False, "timeout": _BUSY_TIMEOUT_SECONDS}
         # The parameters contain ids of people, which an error must not write into a log.
-        hidden = {"connect_args": arguments, "hide_parameters": True}
-        reader = create_engine(self.url, pool_size=10, max_overflow=30, **hidden)
+        options = {"connect_args": arguments, "hide_parameters": True}
+        reader = create_engine(self.url, pool_size=10, max_overflow=30, **options)
         # There is one writer at a time, so one connection is enough.
-        writer = create_engine(self.url, pool_size=1, max_overflow=4, **hidden)
+        writer = create_engine(self.url, pool_size=1, max_overflow=4, **options)
         for engine, begin, cache_kib in (
             (reader, "BEGIN", _READER_CACHE_KIB),
             (writer, "BEGIN IMMEDIATE", _WRITER_CACHE_KIB),
@@ -348,23 +348,23 @@ def _lock_within(descriptor: int, seconds: float) -> None:
         return
     except BlockingIOError:
         pass
-    granted: Future[None] = Future()
-    threading.Thread(target=_wait_for_lock, args=(os.dup(descriptor), granted), daemon=True).start()
+    grant: Future[None] = Future()
+    threading.Thread(target=_wait_for_lock, args=(os.dup(descriptor), grant), daemon=True).start()
     try:
-        granted.result(seconds)
+        grant.result(seconds)
     except BaseException as error:
-        if not granted.cancel():
+        if not grant.cancel():
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         if isinstance(error, TimeoutError):
             raise LedgerBusyError("another process held the ledger's write lock for too long") from None
         raise
 
 
-def _wait_for_lock(descriptor: int, granted: "Future[None]") -> None:
+def _wait_for_lock(descriptor: int, grant: "Future[None]") -> None:
     # The copy shares its lock with the original descriptor.
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if granted.set_running_or_notify_cancel():
-        granted.set_result(None)
+    if grant.set_running_or_notify_cancel():
+        grant.set_result(None)
     else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

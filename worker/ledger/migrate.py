@@ -66,10 +66,10 @@ def _lone_migration(ledger: Ledger) -> Iterator[None]:
 
 
 def _refuse_encoding(connection: Connection) -> None:
-    found = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
-    if found != "UTF8":
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding != "UTF8":
         raise LedgerRefusedError(
-            f"The database in DATABASE_URL has the encoding {found}, which cannot hold every text: create another "
+            f"The database in DATABASE_URL has the encoding {encoding}, which cannot hold every text: create another "
             "one with ENCODING 'UTF8' TEMPLATE template0."
         )
 
@@ -88,13 +88,13 @@ def check_version(ledger: Ledger) -> None:
         LedgerRefusedError: a migration is missing, or a pooler shares sessions and no setting says so.
     """
     ledger.refuse_transaction_pooler()
-    wanted = _code_version()
+    code_version = _code_version()
     with ledger.read() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found is None or found < wanted:
-        state = f"is at version {found}" if found else "has no tables yet"
+        version = MigrationContext.configure(connection).get_current_revision()
+    if version is None or version < code_version:
+        state = f"is at version {version}" if version else "has no tables yet"
         raise LedgerRefusedError(
-            f"The ledger {state}, this code needs {wanted}: run `python -m worker migrate`."
+            f"The ledger {state}, this code needs {code_version}: run `python -m worker migrate`."
         )
 
 

@@ -202,9 +202,9 @@ def refused_by_pooler(error: DBAPIError) -> Literal["options", "transactions"] |
 def changes_sessions(engine: Engine) -> bool:
     """Return whether a pooler gives each transaction of a client another session of the server."""
     with engine.connect() as first:
-        held: Any = first.connection.driver_connection
+        driver_connection: Any = first.connection.driver_connection
         # A pooler makes up numbers of its own.
-        if _session_of(first) == held.info.backend_pid:
+        if _session_of(first) == driver_connection.info.backend_pid:
             return False
         with engine.connect() as second, suppress(DBAPIError):
             return _share_sessions((first, second))

@@ -68,8 +68,8 @@ class Vault:
         """Seal a text. It opens only with the same purpose."""
         number = self._number_of_today()
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._cipher(number).encrypt(nonce, text, purpose)
-        return number.to_bytes(_KEY_ID_BYTES, "big") + nonce + sealed
+        ciphertext = self._cipher(number).encrypt(nonce, text, purpose)
+        return number.to_bytes(_KEY_ID_BYTES, "big") + nonce + ciphertext
 
     def open(self, sealed: bytes, purpose: bytes) -> bytes:
         """Open a sealed text.
@@ -102,12 +102,12 @@ class Vault:
     def wrapped_keys(self) -> list[tuple[str, int, int, bytes]]:
         """Return the keys that seal and hash now, as they are in the database: purpose, day, number, wrapped key."""
         number = self._number_of_today()
-        named = select(data_key.c.purpose, data_key.c.day, data_key.c.id, data_key.c.wrapped)
+        query = select(data_key.c.purpose, data_key.c.day, data_key.c.id, data_key.c.wrapped)
         with self._ledger.read() as connection:
-            found = connection.execute(
-                named.where((data_key.c.purpose == "hash") | (data_key.c.id == number))
+            result = connection.execute(
+                query.where((data_key.c.purpose == "hash") | (data_key.c.id == number))
             )
-            return [tuple(row) for row in found]
+            return [tuple(row) for row in result]
 
     def use_keys(self, keys: Iterable[tuple[str, int, int, bytes]]) -> None:
         """Seal and hash with keys of `wrapped_keys`, without the database.
@@ -168,24 +168,24 @@ class Vault:
         return self._hash_key
 
     def _find_or_make(self, purpose: str, day: int) -> tuple[int, bytes]:
-        found = self._find(purpose, day)
-        if found is not None:
-            return found
+        key = self._find(purpose, day)
+        if key is not None:
+            return key
         with self._lock:
-            found = self._find(purpose, day)
-            if found is None:
+            key = self._find(purpose, day)
+            if key is None:
                 self._make(purpose, day)
-                found = self._find(purpose, day)
-            if found is None:
+                key = self._find(purpose, day)
+            if key is None:
                 raise SealError(f"no {purpose} key could be made")
-            return found
+            return key
 
     def _find(self, purpose: str, day: int) -> tuple[int, bytes] | None:
-        wanted = select(data_key.c.id, data_key.c.wrapped).where(
+        query = select(data_key.c.id, data_key.c.wrapped).where(
             data_key.c.purpose == purpose, data_key.c.day == day
         )
         with self._ledger.read() as connection:
-            row = connection.execute(wanted).one_or_none()
+            row = connection.execute(query).one_or_none()
         return (row.id, self._unwrap(row.wrapped)) if row else None
 
     def _make(self, purpose: str, day: int) -> None:

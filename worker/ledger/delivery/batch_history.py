@@ -35,14 +35,14 @@ def related_batches(connection: Connection, batch_id: int) -> list[RelatedBatch]
     generations = _generations(connection, _first_of(connection, batch_id))
     batches = [row for rows in generations for row in rows]
     tries = _tries(connection, [row.id for row in batches])
-    delivered = _with_deliveries(connection, [row.id for row in batches])
+    ids_with_deliveries = _with_deliveries(connection, [row.id for row in batches])
     return [
         RelatedBatch(
             id=row.id,
             depth=depth,
             events=row.events,
             is_live=row.status in (BatchStatus.READY, BatchStatus.SENDING),
-            has_delivered=row.status == BatchStatus.SETTLED and row.id in delivered,
+            has_delivered=row.status == BatchStatus.SETTLED and row.id in ids_with_deliveries,
             tries=tuple(tries[row.id]),
         )
         for depth, rows in enumerate(generations)
@@ -60,31 +60,31 @@ def _first_of(connection: Connection, batch_id: int) -> int:
 
 
 def _generations(connection: Connection, first_id: int) -> list[Sequence[Any]]:
-    wanted = select(batch.c.id, batch.c.events, batch.c.status)
-    generation = connection.execute(wanted.where(batch.c.id == first_id)).all()
+    query = select(batch.c.id, batch.c.events, batch.c.status)
+    generation = connection.execute(query.where(batch.c.id == first_id)).all()
     generations: list[Sequence[Any]] = []
     while generation and len(generations) < _DEEPEST:
         generations.append(generation)
         parents = [row.id for row in generation]
-        children = wanted.where(batch.c.parent_id.in_(parents), batch.c.parent_id.is_not(None))
+        children = query.where(batch.c.parent_id.in_(parents), batch.c.parent_id.is_not(None))
         generation = connection.execute(children.order_by(batch.c.id)).all()
     return generations
 
 
 def _tries(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
-    found: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for some in chunks(ids):
-        wanted = select(attempt.c.batch_id, attempt.c.reason_class, attempt.c.reason)
+    tries: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for chunk in chunks(ids):
+        query = select(attempt.c.batch_id, attempt.c.reason_class, attempt.c.reason)
         for batch_id, reason_class, reason in connection.execute(
-            wanted.where(attempt.c.batch_id.in_(some)).order_by(attempt.c.id)
+            query.where(attempt.c.batch_id.in_(chunk)).order_by(attempt.c.id)
         ):
-            found[batch_id].append((reason_class, reason))
-    return found
+            tries[batch_id].append((reason_class, reason))
+    return tries
 
 
 def _with_deliveries(connection: Connection, ids: Sequence[int]) -> set[int | None]:
-    found: set[int | None] = set()
-    for some in chunks(ids):
-        wanted = select(delivery.c.batch_id).where(delivery.c.batch_id.in_(some), IS_OPEN_UNINDEXED)
-        found.update(connection.scalars(wanted.distinct()))
-    return found
+    batch_ids: set[int | None] = set()
+    for chunk in chunks(ids):
+        query = select(delivery.c.batch_id).where(delivery.c.batch_id.in_(chunk), IS_OPEN_UNINDEXED)
+        batch_ids.update(connection.scalars(query.distinct()))
+    return batch_ids

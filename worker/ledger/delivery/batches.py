@@ -178,8 +178,8 @@ def start_batch(
 def postpone_batch(connection: Connection, batch_id: int, not_before: float) -> None:
     """Postpone a ready batch, unless it already waits longer. No attempt is spent."""
     waits_longer = batch.c.not_before.between(not_before, not_before + LONGEST_WAIT_SECONDS)
-    ready = update(batch).where(batch.c.id == batch_id, IS_READY_UNINDEXED, ~waits_longer)
-    connection.execute(ready.values(not_before=not_before))
+    statement = update(batch).where(batch.c.id == batch_id, IS_READY_UNINDEXED, ~waits_longer)
+    connection.execute(statement.values(not_before=not_before))
 
 
 _MEMBERS = (
@@ -229,8 +229,8 @@ def settle_batch(
         return False
     _write_endings(connection, endings, now)
     failed = _failed(endings)
-    good = tallies.TESTED if started.test else tallies.DELIVERED
-    outcomes = {member.id: tallies.FAILED if member.id in failed else good for member in all_members}
+    success = tallies.TESTED if started.test else tallies.DELIVERED
+    outcomes = {member.id: tallies.FAILED if member.id in failed else success for member in all_members}
     arrived = [member for member in all_members if member.id not in failed]
     steps = Counter(
         (member.integration_id, tallies.latency_step(now - member.accepted_at)) for member in arrived
@@ -303,44 +303,44 @@ def split_batch(
     ids = []
     for part in parts:
         part_id = insert_batch(connection, group, len(part), now, parent=started, not_before=not_before)
-        for some in chunks(part):
-            connection.execute(update(delivery).where(delivery.c.id.in_(some)).values(batch_id=part_id))
+        for chunk in chunks(part):
+            connection.execute(update(delivery).where(delivery.c.id.in_(chunk)).values(batch_id=part_id))
         ids.append(part_id)
     ownership.release_orphans(connection, ids, now)
     return ids
 
 
 def record_attempt(
-    connection: Connection, started: StartedBatch, what: Attempt, may_have_arrived: Iterable[Member] = ()
+    connection: Connection, started: StartedBatch, record: Attempt, may_have_arrived: Iterable[Member] = ()
 ) -> None:
     """Record an attempt, and which events Pinterest may have received by it, even if another worker has them now."""
-    for some in chunks([member.id for member in may_have_arrived]):
+    for chunk in chunks([member.id for member in may_have_arrived]):
         new = update(delivery).where(
-            is_among(connection, delivery.c.id, some), delivery.c.may_have_arrived != Arrival.POSSIBLE.value
+            is_among(connection, delivery.c.id, chunk), delivery.c.may_have_arrived != Arrival.POSSIBLE.value
         )
         connection.execute(new.values(may_have_arrived=Arrival.POSSIBLE.value))
     values = {
         "batch_id": started.id,
         "number": started.attempt,
-        "at": what.at,
-        "seconds": what.seconds,
-        "http_status": what.http_status,
-        "reason_class": what.reason_class,
-        "reason": what.reason,
+        "at": record.at,
+        "seconds": record.seconds,
+        "http_status": record.http_status,
+        "reason_class": record.reason_class,
+        "reason": record.reason,
     }
     connection.execute(insert(attempt).values(values))
 
 
 def expired_batches(connection: Connection, now: float, limit: int = 500) -> list[int]:
     """Return sending batches whose lease has expired."""
-    wanted = select(batch.c.id).where(*_is_expired(now)).order_by(batch.c.lease_until).limit(limit)
-    return list(connection.scalars(wanted))
+    query = select(batch.c.id).where(*_is_expired(now)).order_by(batch.c.lease_until).limit(limit)
+    return list(connection.scalars(query))
 
 
 def lock_expired_batch(connection: Connection, batch_id: int, now: float) -> StartedBatch | None:
     """Lock and return a batch whose lease has expired, as its worker holds it. The caller may change it."""
-    wanted = select(batch).where(batch.c.id == batch_id, *_is_expired(now)).with_for_update()
-    row = connection.execute(wanted).one_or_none()
+    query = select(batch).where(batch.c.id == batch_id, *_is_expired(now)).with_for_update()
+    row = connection.execute(query).one_or_none()
     return _started(row, ad_accounts.find_credential(connection, row.credential_id)) if row else None
 
 
@@ -352,8 +352,8 @@ def any_batch_due(connection: Connection, now: float, hinted_before: float) -> b
 def take_due_batches(connection: Connection, now: float, hinted_before: float, limit: int = 500) -> list[int]:
     """Return batches that may start now and had no recent hint, and mark them as hinted."""
     ids = list(connection.scalars(_due(now, hinted_before).order_by(batch.c.not_before).limit(limit)))
-    for some in chunks(ids):
-        connection.execute(update(batch).where(batch.c.id.in_(some)).values(hinted_at=now))
+    for chunk in chunks(ids):
+        connection.execute(update(batch).where(batch.c.id.in_(chunk)).values(hinted_at=now))
     return ids
 
 
@@ -382,7 +382,7 @@ def _is_expired(now: float) -> tuple[Any, ...]:
 
 
 def _due(now: float, hinted_before: float) -> Any:
-    running = select(credential.c.id).where(credential.c.paused_at.is_(None))
+    unpaused_ids = select(credential.c.id).where(credential.c.paused_at.is_(None))
     return select(batch.c.id).where(
         IS_LIVE,
         batch.c.status == BatchStatus.READY.value,
@@ -393,14 +393,14 @@ def _due(now: float, hinted_before: float) -> Any:
             and_(batch.c.hinted_at < batch.c.not_before, batch.c.not_before <= now),
             batch.c.hinted_at > now + LONGEST_WAIT_SECONDS,
         ),
-        batch.c.credential_id.in_(running),
+        batch.c.credential_id.in_(unpaused_ids),
     )
 
 
-def _leave(connection: Connection, started: StartedBatch, leaving: Update, **values: Any) -> bool:
+def _leave(connection: Connection, started: StartedBatch, statement: Update, **values: Any) -> bool:
     """Take a batch out of the sending state if this worker still holds it."""
-    held = {"of": started.id, "held": started.attempt}
-    return connection.execute(leaving, held | values).rowcount == 1
+    key = {"of": started.id, "held": started.attempt}
+    return connection.execute(statement, key | values).rowcount == 1
 
 
 def _write_endings(connection: Connection, endings: Sequence[MemberResult], now: float) -> None:

@@ -115,13 +115,13 @@ _OLDEST_PENDING = {kind: _oldest_pending(*kind) for kind in KINDS}
 
 def pending_groups(connection: Connection, now: float) -> list[tuple[BatchGroup, float]]:
     """Return the groups that have pending events and may send, each with the time its oldest event was accepted."""
-    found: dict[BatchGroup, float] = {}
+    oldest_times: dict[BatchGroup, float] = {}
     for kind in KINDS:
         for credential_id, account, accepted_at in connection.execute(_OLDEST_PENDING[kind], {"at": now}):
             if accepted_at is not None:
                 group = BatchGroup(credential_id, account, *kind)
-                found[group] = min(accepted_at, found.get(group, accepted_at))
-    return list(found.items())
+                oldest_times[group] = min(accepted_at, oldest_times.get(group, accepted_at))
+    return list(oldest_times.items())
 
 
 def is_batch_due(
@@ -207,13 +207,13 @@ def claim_batch(
     if not ids:
         return None
     batch_id = insert_batch(connection, group, len(ids), now)
-    claimed = 0
-    for some in chunks(ids):
+    count = 0
+    for chunk in chunks(ids):
         # An operator may have discarded some of them since they were read.
-        pending = update(delivery).where(is_among(connection, delivery.c.id, some), IS_PENDING_UNINDEXED)
-        claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
-    if claimed != len(ids):
-        connection.execute(update(batch).where(batch.c.id == batch_id).values(events=claimed))
+        pending = update(delivery).where(is_among(connection, delivery.c.id, chunk), IS_PENDING_UNINDEXED)
+        count += connection.execute(pending.values(batch_id=batch_id)).rowcount
+    if count != len(ids):
+        connection.execute(update(batch).where(batch.c.id == batch_id).values(events=count))
     return batch_id
 
 
@@ -329,8 +329,8 @@ def _next_ids(
         return ids
     newest = _rows(connection, group, numbers, newest_first=True)
     # PostgreSQL lets others write between the two queries, so that their lengths may differ.
-    shared = chain.from_iterable(zip(oldest, newest, strict=False))
-    return _fitting(list({row.id: row for row in shared}.values())[: group.max_events])
+    merged_rows = chain.from_iterable(zip(oldest, newest, strict=False))
+    return _fitting(list({row.id: row for row in merged_rows}.values())[: group.max_events])
 
 
 _ROW = (delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
@@ -345,11 +345,11 @@ def _rows(
     connection: Connection, group: BatchGroup, numbers: Iterable[int], *, newest_first: bool
 ) -> list[Any]:
     """Return up to one batch of pending events, from the oldest or the newest end."""
-    wanted = (_NEWEST if newest_first else _OLDEST)[group.kind]
+    query = (_NEWEST if newest_first else _OLDEST)[group.kind]
     rows: list[Any] = []
     for number in numbers:
         values = {"of": number, "most": group.max_events, "account": group.ad_account}
-        rows += connection.execute(wanted, values).all()
+        rows += connection.execute(query, values).all()
     return sorted(rows, key=lambda row: row.id, reverse=newest_first)[: group.max_events]
 
 

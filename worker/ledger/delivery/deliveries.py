@@ -116,32 +116,32 @@ def insert_deliveries(
     new = _with_their_orders(connection, new, now)
     # Sorted by the unique key: otherwise two bulks that share events deadlock on PostgreSQL. Of two copies in one
     # bulk the signed one comes first, then the one received first.
-    wanted = sorted(
+    open_items = sorted(
         (item for item in new if item.state is State.OPEN), key=lambda item: (item.unique_key, -item.trust)
     )
-    rest = [item for item in new if item.state is not State.OPEN]
-    fresh, remembered, contradicted = _without_remembered(connection, vault, wanted)
+    other_items = [item for item in new if item.state is not State.OPEN]
+    fresh, remembered, contradicted = _without_remembered(connection, vault, open_items)
     duplicates = _insert_fresh(connection, fresh, now)
     being_sent: list[NewDelivery] = []
     if any(item.trust is Trust.SIGNED for item in duplicates):
-        duplicates, being_sent, others = _take_places(connection, duplicates, now)
-        contradicted += others
-    _subtract_refunds(connection, rest)
-    insert_all(connection, delivery, [_values(item, now) for item in rest])
+        duplicates, being_sent, more_contradicted = _take_places(connection, duplicates, now)
+        contradicted += more_contradicted
+    _subtract_refunds(connection, other_items)
+    insert_all(connection, delivery, [_values(item, now) for item in other_items])
     explained = _explain_duplicates(connection, duplicates) + remembered
     insert_all(connection, delivery, [_duplicate(item, now) for item in explained])
     insert_all(connection, delivery, [_kept_duplicate(item, now) for item in being_sent])
     duplicates = explained + being_sent
-    counts = _count(wanted, rest, duplicates)
+    counts = _count(open_items, other_items, duplicates)
     counts += Counter(_entry(item, tallies.CONTRADICTED) for item in contradicted)
     problems = Counter(
         tallies.Entry(item.source_id, 0, item.event_name, tallies.PROBLEM + Problem.EVENT_ID_OF_OTHER_SOURCE)
         for item in explained
         if item.warning and item.warning.endswith(_OTHER_SOURCE)
     )
-    found = problems + (_qualities((*wanted, *rest)) - _qualities(duplicates))
-    tallies.append_tallies(connection, counts + found, now)
-    failed = Counter(item.reason_class or "" for item in rest if item.state is State.FAILED)
+    events = problems + (_qualities((*open_items, *other_items)) - _qualities(duplicates))
+    tallies.append_tallies(connection, counts + events, now)
+    failed = Counter(item.reason_class or "" for item in other_items if item.state is State.FAILED)
     measures.append_counts(connection, measures.FAILED, failed)
     return _by_outcome(counts)
 
@@ -158,27 +158,27 @@ def _with_their_orders(
 
 
 def _without_remembered(
-    connection: Connection, vault: Vault, wanted: Sequence[NewDelivery]
+    connection: Connection, vault: Vault, items: Sequence[NewDelivery]
 ) -> tuple[list[NewDelivery], list[NewDelivery], list[NewDelivery]]:
     """Separate the deliveries whose first copy is gone from the ledger.
 
     Returns the others, the duplicates with their reason, and those of the others whose id was used for other content.
     """
     recall = recall_ids(
-        connection, vault, [(DedupKey(*item.unique_key), item.business_key) for item in wanted]
+        connection, vault, [(DedupKey(*item.unique_key), item.business_key) for item in items]
     )
     fresh: list[NewDelivery] = []
     duplicates: list[NewDelivery] = []
     contradicted: list[NewDelivery] = []
-    for item in wanted:
-        known = recall(DedupKey(*item.unique_key), item.business_key)
-        if known is None:
+    for item in items:
+        memory = recall(DedupKey(*item.unique_key), item.business_key)
+        if memory is None:
             fresh.append(item)
-        elif item.trust <= known.trust or item.content_key == known.content_key:
-            at = shown_time(known.accepted_at)
+        elif item.trust <= memory.trust or item.content_key == memory.content_key:
+            at = shown_time(memory.accepted_at)
             reason = f"A copy of this event was accepted before, at {at}. It is no longer stored."
             duplicates.append(replace(item, reason=reason))
-        elif known.may_have_arrived:
+        elif memory.may_have_arrived:
             fresh.append(_warned(item))
             contradicted.append(item)
         else:
@@ -188,19 +188,19 @@ def _without_remembered(
 
 def _insert_fresh(connection: Connection, fresh: Sequence[NewDelivery], now: float) -> list[NewDelivery]:
     """Insert deliveries; return those whose event id or business key another delivery holds."""
-    left = _left_out(fresh, _insert_once(connection, fresh))
-    keys = {item.business_key for item in left if item.business_key is not None}
+    blocked = _left_out(fresh, _insert_once(connection, fresh))
+    keys = {item.business_key for item in blocked if item.business_key is not None}
     # After some time a shop may use an order id again.
     if keys and _release_business_keys(connection, keys, now - BUSINESS_ID_DAYS * SECONDS_A_DAY):
-        left = _left_out(left, _insert_once(connection, left))
-    return left
+        blocked = _left_out(blocked, _insert_once(connection, blocked))
+    return blocked
 
 
 def _release_business_keys(connection: Connection, keys: Iterable[bytes], before: float) -> int:
     released = 0
-    for some in chunks(sorted(keys)):
+    for chunk in chunks(sorted(keys)):
         old = update(delivery).where(
-            is_among(connection, delivery.c.business_key, some),
+            is_among(connection, delivery.c.business_key, chunk),
             text(f"delivery.state = {State.OPEN.value} AND delivery.business_key IS NOT NULL"),
             delivery.c.accepted_at < before,
         )
@@ -208,20 +208,20 @@ def _release_business_keys(connection: Connection, keys: Iterable[bytes], before
     return released
 
 
-def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[_PlainKey]:
-    rows = insert_all(connection, delivery, [_values(item, 0.0) for item in wanted], _unless_it_is_there)
+def _insert_once(connection: Connection, items: Sequence[NewDelivery]) -> set[_PlainKey]:
+    rows = insert_all(connection, delivery, [_values(item, 0.0) for item in items], _unless_it_is_there)
     return {(row[0], bool(row[1]), row[2], row[3]) for row in rows}
 
 
-def _left_out(wanted: Iterable[NewDelivery], written: set[_PlainKey]) -> list[NewDelivery]:
+def _left_out(items: Iterable[NewDelivery], written: set[_PlainKey]) -> list[NewDelivery]:
     """Return the deliveries that were not written. Of two with one key, the first was."""
-    left: list[NewDelivery] = []
-    for item in wanted:
+    blocked: list[NewDelivery] = []
+    for item in items:
         if item.unique_key in written:
             written.discard(item.unique_key)
         else:
-            left.append(item)
-    return left
+            blocked.append(item)
+    return blocked
 
 
 def _take_places(
@@ -235,9 +235,9 @@ def _take_places(
     duplicates = [item for item in blocked if item.trust is not Trust.SIGNED]
     needed: list[NewDelivery] = []
     contradicted: list[NewDelivery] = []
-    waiting = [item for item in blocked if item.trust is Trust.SIGNED]
-    while waiting:
-        claims, waiting = _claim_each_key_once(waiting)
+    signed = [item for item in blocked if item.trust is Trust.SIGNED]
+    while signed:
+        claims, signed = _claim_each_key_once(signed)
         ways = displace_public(connection, [claim for claim, _ in claims], now)
         goes: list[NewDelivery] = []
         for claim, item in claims:
@@ -262,16 +262,16 @@ def _claim_each_key_once(
 ) -> tuple[list[tuple[Claim, NewDelivery]], list[NewDelivery]]:
     """Return the first delivery of each id and business key with its claim, and the others."""
     claims: list[tuple[Claim, NewDelivery]] = []
-    others: list[NewDelivery] = []
-    taken: set[Any] = set()
+    repeated: list[NewDelivery] = []
+    taken_keys: set[Any] = set()
     for item in blocked:
-        own = {item.unique_key} | ({item.business_scope} - {None})
-        if taken.isdisjoint(own):
+        keys = {item.unique_key} | ({item.business_scope} - {None})
+        if taken_keys.isdisjoint(keys):
             claims.append((Claim(DedupKey(*item.unique_key), item.content, item.business_key), item))
-            taken |= own
+            taken_keys |= keys
         else:
-            others.append(item)
-    return claims, others
+            repeated.append(item)
+    return claims, repeated
 
 
 def _warned(item: NewDelivery) -> NewDelivery:
@@ -317,8 +317,8 @@ def _duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
 
 def _kept_duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
     """Return a signed duplicate with its payload. It is sent if the public copy fails."""
-    kept = {"payload": item.payload, "public_fields": item.public_fields}
-    return _duplicate(item, now) | kept | {"reason": "A public event with the same content is being sent."}
+    values = {"payload": item.payload, "public_fields": item.public_fields}
+    return _duplicate(item, now) | values | {"reason": "A public event with the same content is being sent."}
 
 
 _OTHER_SOURCE = (
@@ -355,22 +355,22 @@ def _explain_duplicates(connection: Connection, duplicates: Sequence[NewDelivery
             if same_id.integration_id != item.integration_id:
                 changes["warning"] = f"{item.warning} {_OTHER_SOURCE}" if item.warning else _OTHER_SOURCE
         elif same_business is not None:
-            what = _BUSINESS_WORDS.get(item.event_name, "id")
+            noun = _BUSINESS_WORDS.get(item.event_name, "id")
             at, event_id = shown_time(same_business.accepted_at), shown_event_id(same_business.event_id)
             changes["reason"] = (
-                f"A {item.event_name} event with this {what} was accepted before, at {at}, with event id {event_id}."
+                f"A {item.event_name} event with this {noun} was accepted before, at {at}, with event id {event_id}."
             )
         explained.append(replace(item, **changes) if changes else item)
     return explained
 
 
 def _count(
-    wanted: Iterable[NewDelivery], rest: Iterable[NewDelivery], duplicates: Iterable[NewDelivery]
+    open_items: Iterable[NewDelivery], other_items: Iterable[NewDelivery], duplicates: Iterable[NewDelivery]
 ) -> Counter[tallies.Entry]:
     counts: Counter[tallies.Entry] = Counter()
-    for item in (*wanted, *rest):
+    for item in (*open_items, *other_items):
         counts[_entry(item, tallies.CREATED)] += 1
-    for item in rest:
+    for item in other_items:
         counts[_entry(item, _OUTCOMES[item.state])] += 1
     for item in duplicates:
         counts[_entry(item, tallies.DUPLICATE)] += 1
@@ -385,10 +385,10 @@ def _qualities(deliveries: Iterable[NewDelivery]) -> Counter[tallies.Entry]:
 
 
 def _by_outcome(counts: Counter[tallies.Entry]) -> Counter[str]:
-    summed: Counter[str] = Counter()
+    sums: Counter[str] = Counter()
     for entry, n in counts.items():
-        summed[entry.outcome] += n
-    return summed
+        sums[entry.outcome] += n
+    return sums
 
 
 def _entry(item: NewDelivery, outcome: str) -> tallies.Entry:
@@ -438,12 +438,12 @@ def _subtract_refunds(connection: Connection, new: Sequence[NewDelivery]) -> Non
     }
     if not refunds:
         return
-    known = select(delivery.c.integration_id, delivery.c.event_id).where(
+    query = select(delivery.c.integration_id, delivery.c.event_id).where(
         delivery.c.event_id.in_([event_id for _, event_id in refunds]),
         delivery.c.state == State.DROPPED.value,
         delivery.c.reason_class == REFUND,
     )
-    for integration_id, event_id in connection.execute(known):
+    for integration_id, event_id in connection.execute(query):
         refunds.pop((integration_id, event_id), None)
     append_sales(
         connection,
@@ -454,11 +454,11 @@ def _subtract_refunds(connection: Connection, new: Sequence[NewDelivery]) -> Non
     )
 
 
-def append_sales(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) -> None:
+def append_sales(connection: Connection, sales: Iterable[tuple[int, str, Sale]]) -> None:
     """Add deliveries, each with its integration's number and Pinterest's event name."""
     n: Counter[tuple[int, int, str, str]] = Counter()
     value: Counter[tuple[int, int, str, str]] = Counter()
-    for integration_id, event_name, item in sold:
+    for integration_id, event_name, item in sales:
         if item.day is not None:
             key = (item.day, integration_id, event_name, item.currency or "")
             n[key] += 1
@@ -474,7 +474,7 @@ def sales_since(connection: Connection, since_day: int, source_id: str | None = 
     keys = (sale.c.day, sale.c.event_name, sale.c.currency, account)
     # In two halves: SQLite refuses a sum that exceeds 63 bits.
     high, low = func.sum(sale.c.value_thousandths // _HALF), func.sum(sale.c.value_thousandths % _HALF)
-    wanted = (
+    query = (
         select(*keys, func.sum(sale.c.n), high, low)
         .outerjoin(integration, integration.c.id == sale.c.integration_id)
         .outerjoin(ad_account, ad_account.c.id == integration.c.ad_account)
@@ -483,10 +483,10 @@ def sales_since(connection: Connection, since_day: int, source_id: str | None = 
         .order_by(sale.c.day.desc(), sale.c.event_name, sale.c.currency, text("account"))
     )
     if source_id is not None:
-        wanted = wanted.where(integration.c.source_id == source_id)
+        query = query.where(integration.c.source_id == source_id)
     return [
         SalesLine(day, name, currency, int(n), Decimal(int(high) * _HALF + int(low)) / THOUSANDTHS, account)
-        for day, name, currency, account, n, high, low in connection.execute(wanted)
+        for day, name, currency, account, n, high, low in connection.execute(query)
     ]
 
 
@@ -498,9 +498,9 @@ def has_sold(connection: Connection) -> bool:
     )
 
 
-def has_decision_about_consent(connection: Connection, most: int) -> bool:
+def has_decision_about_consent(connection: Connection, limit: int) -> bool:
     """Return whether one of the newest deliveries came with a decision about consent."""
-    newest = select(delivery.c.consent).order_by(delivery.c.id.desc()).limit(most).subquery()
+    newest = select(delivery.c.consent).order_by(delivery.c.id.desc()).limit(limit).subquery()
     return (
         connection.execute(select(newest).where(newest.c.consent.is_not(None)).limit(1)).first() is not None
     )

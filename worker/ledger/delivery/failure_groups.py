@@ -45,13 +45,13 @@ class ReasonGroup:
     decided_by: str = ""
 
 
-def failed_by_reason(connection: Connection, chosen: FailureFilter, now: float) -> list[ReasonGroup]:
+def failed_by_reason(connection: Connection, criteria: FailureFilter, now: float) -> list[ReasonGroup]:
     """Return the groups of the selected failed deliveries: open ones first, then the largest."""
     key = (delivery.c.ad_account, delivery.c.event_name, delivery.c.reason_class)
     # The day that the time lies in, by a name that no column has. SQLite may lack floor(), and the databases round a
     # half differently.
     day = func.round(delivery.c.ended_at / _DAY_SECONDS - 0.499999).label("ended_on")
-    counted = (
+    query = (
         select(
             *key,
             day,
@@ -60,16 +60,16 @@ def failed_by_reason(connection: Connection, chosen: FailureFilter, now: float) 
             func.min(delivery.c.ended_at).label("first_at"),
             func.max(delivery.c.ended_at).label("last_at"),
         )
-        .where(*failure_conditions(chosen))
+        .where(*failure_conditions(criteria))
         .group_by(*key, "ended_on")
     )
     by_key: dict[tuple[Any, ...], list[Any]] = {}
-    for row in connection.execute(counted):
+    for row in connection.execute(query):
         by_key.setdefault(tuple(row[:3]), []).append(row)
-    decided = {tuple(row[:3]): row for row in connection.execute(select(failure_group))}
+    decisions = {tuple(row[:3]): row for row in connection.execute(select(failure_group))}
     names = {row.id: row.ad_account_id for row in connection.execute(select(ad_account))}
     today = int(now // _DAY_SECONDS)
-    groups = [_group(names[key[0]], days, decided.get(key), today) for key, days in by_key.items()]
+    groups = [_group(names[key[0]], days, decisions.get(key), today) for key, days in by_key.items()]
     return sorted(groups, key=lambda group: (group.state is not GroupState.OPEN, -group.n))
 
 
@@ -85,13 +85,13 @@ def needs_attention(failed: Any) -> ColumnElement[bool]:
 
     ``failed`` has the columns of deliveries.
     """
-    settled = exists().where(
+    is_settled = exists().where(
         failure_group.c.ad_account == failed.ad_account,
         failure_group.c.event_name == failed.event_name,
         failure_group.c.reason_class == failed.reason_class,
         or_(failure_group.c.state == GroupState.IGNORED.value, failure_group.c.decided_at >= failed.ended_at),
     )
-    return ~settled
+    return ~is_settled
 
 
 def decide_group(
@@ -108,13 +108,13 @@ def decide_group(
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def _group(ad_account_id: str, days: Iterable[Any], decided: Any, today: int) -> ReasonGroup:
+def _group(ad_account_id: str, days: Iterable[Any], decision: Any, today: int) -> ReasonGroup:
     days = sorted(days, key=lambda row: row.ended_on)
     first, last = days[0], days[-1]
     by_day = {int(row.ended_on): row.n for row in days}
     last_at = max(row.last_at for row in days)
-    state = _state_of(decided and decided.state, decided.decided_at if decided else 0.0, last_at)
-    is_decided = decided is not None and state is not GroupState.OPEN
+    state = _state_of(decision and decision.state, decision.decided_at if decision else 0.0, last_at)
+    is_decided = decision is not None and state is not GroupState.OPEN
     return ReasonGroup(
         ad_account=first.ad_account,
         ad_account_id=ad_account_id,
@@ -126,14 +126,14 @@ def _group(ad_account_id: str, days: Iterable[Any], decided: Any, today: int) ->
         last_at=last_at,
         trend=tuple(by_day.get(day, 0) for day in range(today - TREND_DAYS + 1, today + 1)),
         state=state,
-        decided_at=decided.decided_at if is_decided else None,
-        decided_by=decided.decided_by if is_decided else "",
+        decided_at=decision.decided_at if is_decided else None,
+        decided_by=decision.decided_by if is_decided else "",
     )
 
 
 def first_failures(connection: Connection, reason_classes: Iterable[str], since: float) -> dict[str, float]:
     """Return when each ad account first failed with one of these reason classes, after ``since``."""
-    wanted = (
+    query = (
         select(ad_account.c.ad_account_id, func.min(delivery.c.ended_at))
         .join(delivery, delivery.c.ad_account == ad_account.c.id)
         .where(
@@ -143,4 +143,4 @@ def first_failures(connection: Connection, reason_classes: Iterable[str], since:
         )
         .group_by(ad_account.c.ad_account_id)
     )
-    return {row[0]: row[1] for row in connection.execute(wanted)}
+    return {row[0]: row[1] for row in connection.execute(query)}

@@ -89,13 +89,13 @@ class Failure:
     integration_number: int = 0
     ad_account: int = 0
 
-    def expected_trouble(self, now: float, held: str | None) -> str | None:
-        """Return why a retry alone will not deliver it, if that is known; ``held`` is why its credential waits."""
+    def expected_trouble(self, now: float, wait_reason: str | None) -> str | None:
+        """Return why a retry alone will not deliver it, if known; ``wait_reason`` is why its credential waits."""
         if self.is_stale(now):
             return "older than 7 days: Pinterest will refuse it"
         if self.reason_class in _ABOUT_CONTENT:
             return "the same content was refused before, and it is sent unchanged"
-        return held and f"will wait: {held}"
+        return wait_reason and f"will wait: {wait_reason}"
 
     def is_late(self, now: float) -> bool:
         """Return whether the event is over an hour old, so that Pinterest may count a second copy."""
@@ -121,25 +121,25 @@ class RetryResult:
     in_vain: Counter[str] = field(default_factory=Counter)
 
 
-def count_failures(connection: Connection, chosen: FailureFilter, after_id: int = 0) -> int:
+def count_failures(connection: Connection, criteria: FailureFilter, after_id: int = 0) -> int:
     """Count the failed deliveries that a filter selects."""
-    rows = _chosen(chosen).where(delivery.c.id > after_id).subquery()
+    rows = _select_failures(criteria).where(delivery.c.id > after_id).subquery()
     return connection.scalar(select(func.count()).select_from(rows)) or 0
 
 
 def failed_after(
-    connection: Connection, chosen: FailureFilter, limit: int, after_id: int = 0
+    connection: Connection, criteria: FailureFilter, limit: int, after_id: int = 0
 ) -> list[Failure]:
     """Return failed deliveries in the order of their ids."""
-    wanted = _chosen(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
-    rows = connection.execute(wanted).mappings()
+    query = _select_failures(criteria).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
+    rows = connection.execute(query).mappings()
     return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in rows]
 
 
 def attempts_of_batch(connection: Connection, batch_id: int | None) -> list[dict[str, Any]]:
     """Return a batch's attempts, the oldest first."""
-    wanted = select(attempt).where(attempt.c.batch_id == batch_id).order_by(attempt.c.id)
-    return [dict(row) for row in connection.execute(wanted).mappings()]
+    query = select(attempt).where(attempt.c.batch_id == batch_id).order_by(attempt.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def failed_payload(connection: Connection, failure_id: int) -> bytes | None:
@@ -150,11 +150,11 @@ def failed_payload(connection: Connection, failure_id: int) -> bytes | None:
 def _owners(connection: Connection, failures: Sequence[Failure], *, locked: bool) -> dict[int, Any]:
     """Return the integrations of failures by number. ``locked`` keeps them as they are until the commit."""
     columns = integration.c.id, integration.c.ad_account, integration.c.enabled, integration.c.config
-    wanted = select(*columns, credential.c.paused_at, credential.c.breaker_open_until)
-    wanted = wanted.join(credential, credential.c.id == integration.c.credential_id)
-    wanted = wanted.where(integration.c.id.in_({failure.integration_number for failure in failures}))
-    wanted = wanted.order_by(integration.c.id)
-    rows = connection.execute(wanted.with_for_update(read=True, of=integration) if locked else wanted)
+    query = select(*columns, credential.c.paused_at, credential.c.breaker_open_until)
+    query = query.join(credential, credential.c.id == integration.c.credential_id)
+    query = query.where(integration.c.id.in_({failure.integration_number for failure in failures}))
+    query = query.order_by(integration.c.id)
+    rows = connection.execute(query.with_for_update(read=True, of=integration) if locked else query)
     return {row.id: row for row in rows}
 
 
@@ -162,24 +162,24 @@ def _select_retryable(
     failures: Sequence[Failure], owners: Mapping[int, Any], now: float, *, force: bool
 ) -> tuple[list[Failure], Counter[str]]:
     """Return the failures that may be retried, and count the others by reason."""
-    good: list[Failure] = []
-    refused: Counter[str] = Counter()
+    retryable: list[Failure] = []
+    refusals: Counter[str] = Counter()
     for failure in failures:
         if not failure.has_payload:
-            refused["nothing to send: it failed before it was mapped"] += 1
+            refusals["nothing to send: it failed before it was mapped"] += 1
         elif (owner := owners.get(failure.integration_number)) is None or (
             owner.ad_account != failure.ad_account
         ):
-            refused["its integration is gone, or delivers to another ad account now"] += 1
+            refusals["its integration is gone, or delivers to another ad account now"] += 1
         elif not owner.enabled:
-            refused["its integration is disabled"] += 1
+            refusals["its integration is disabled"] += 1
         elif bool(owner.config.get("test_mode")) != failure.test:
-            refused["its integration has changed its test mode since"] += 1
+            refusals["its integration has changed its test mode since"] += 1
         elif failure.is_stale(now) and not force:
-            refused["older than 7 days: Pinterest refuses it, unless forced"] += 1
+            refusals["older than 7 days: Pinterest refuses it, unless forced"] += 1
         else:
-            good.append(failure)
-    return good, refused
+            retryable.append(failure)
+    return retryable, refusals
 
 
 def preview_retry(
@@ -187,9 +187,9 @@ def preview_retry(
 ) -> RetryResult:
     """Return what `retry_deliveries` would do now."""
     owners = _owners(connection, failures, locked=False)
-    good, refused = _select_retryable(failures, owners, now, force=force)
-    free = select(delivery.c.id).where(*_may_reopen([failure.id for failure in good]))
-    return _retried(good, set(connection.scalars(free)), refused, now, owners)
+    retryable, refusals = _select_retryable(failures, owners, now, force=force)
+    query = select(delivery.c.id).where(*_may_reopen([failure.id for failure in retryable]))
+    return _retried(retryable, set(connection.scalars(query)), refusals, now, owners)
 
 
 def retry_deliveries(
@@ -206,19 +206,19 @@ def retry_deliveries(
     A delivery stays failed if another copy of its event is pending or was delivered meanwhile.
     """
     owners = _owners(connection, failures, locked=True)
-    good, refused = _select_retryable(failures, owners, now, force=force)
-    moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
-    _count(connection, moved, (tallies.RETRIED, _LEFT_FAILED), now)
-    if moved:
+    retryable, refusals = _select_retryable(failures, owners, now, force=force)
+    entries = _reopen_in_races(connection, [failure.id for failure in retryable], how, now)
+    _count(connection, entries, (tallies.RETRIED, _LEFT_FAILED), now)
+    if entries:
         audit_log.append_audit_entry(
             connection,
             now,
             actor,
             "failed.retry",
-            count_text(len(moved), "delivery", "deliveries"),
-            {"ids": sorted(moved)},
+            count_text(len(entries), "delivery", "deliveries"),
+            {"ids": sorted(entries)},
         )
-    return _retried(good, moved.keys(), refused, now, owners)
+    return _retried(retryable, entries.keys(), refusals, now, owners)
 
 
 def discard_deliveries(
@@ -226,38 +226,38 @@ def discard_deliveries(
 ) -> int:
     """Discard failed deliveries and delete their payloads. Returns how many."""
     failed = update(delivery).where(delivery.c.id.in_(ids), delivery.c.state == State.FAILED)
-    moved = end_discarded(connection, failed, reason, now, (tallies.DISCARDED, _LEFT_FAILED))
-    if moved:
-        changes = {"ids": sorted(moved), "reason": reason}
+    entries = end_discarded(connection, failed, reason, now, (tallies.DISCARDED, _LEFT_FAILED))
+    if entries:
+        changes = {"ids": sorted(entries), "reason": reason}
         audit_log.append_audit_entry(
             connection,
             now,
             actor,
             "failed.discard",
-            count_text(len(moved), "delivery", "deliveries"),
+            count_text(len(entries), "delivery", "deliveries"),
             changes,
         )
-    return len(moved)
+    return len(entries)
 
 
 def discard_pending_deliveries(
-    connection: Connection, integration_number: int, actor: str, now: float, most: int
+    connection: Connection, integration_number: int, actor: str, now: float, limit: int
 ) -> int:
-    """Discard up to ``most`` pending deliveries of an integration. Returns how many."""
-    waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
+    """Discard up to ``limit`` pending deliveries of an integration. Returns how many."""
+    query = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
     # In the order of their index, so that only these rows are read.
-    some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
-    pending = update(delivery).where(delivery.c.id.in_(some), IS_PENDING_UNINDEXED)
-    moved = end_discarded(connection, pending, INTEGRATION_GONE, now)
-    if moved:
+    first_ids = query.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(limit)
+    pending = update(delivery).where(delivery.c.id.in_(first_ids), IS_PENDING_UNINDEXED)
+    entries = end_discarded(connection, pending, INTEGRATION_GONE, now)
+    if entries:
         audit_log.append_audit_entry(
-            connection, now, actor, "pending.discard", count_text(len(moved), "delivery", "deliveries"), {}
+            connection, now, actor, "pending.discard", count_text(len(entries), "delivery", "deliveries"), {}
         )
-    return len(moved)
+    return len(entries)
 
 
-def _chosen(chosen: FailureFilter) -> Any:
-    wanted = (
+def _select_failures(criteria: FailureFilter) -> Any:
+    query = (
         select(
             delivery.c.id,
             integration.c.public_id.label("integration_id"),
@@ -287,52 +287,52 @@ def _chosen(chosen: FailureFilter) -> Any:
             ),
         )
     )
-    return wanted.where(*failure_conditions(chosen))
+    return query.where(*failure_conditions(criteria))
 
 
-def failure_conditions(chosen: FailureFilter) -> list[ColumnElement[bool]]:
+def failure_conditions(criteria: FailureFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of deliveries that select the same failures as a filter, without a join."""
     equal = {
-        delivery.c.integration_id: chosen.integration_number,
-        delivery.c.reason_class: chosen.reason_class,
-        delivery.c.event_name: chosen.event_name,
-        delivery.c.event_id: chosen.event_id,
+        delivery.c.integration_id: criteria.integration_number,
+        delivery.c.reason_class: criteria.reason_class,
+        delivery.c.event_name: criteria.event_name,
+        delivery.c.event_id: criteria.event_id,
     }
     conditions = [delivery.c.state == State.FAILED.value]
     conditions += [column == value for column, value in equal.items() if value is not None]
-    if chosen.ad_account_id is not None:
-        named = select(ad_account.c.id).where(ad_account.c.ad_account_id == chosen.ad_account_id)
-        conditions.append(delivery.c.ad_account.in_(named))
-    if chosen.since is not None:
-        conditions.append(delivery.c.ended_at >= chosen.since)
-    if chosen.until is not None:
-        conditions.append(delivery.c.ended_at < chosen.until)
-    if chosen.safe_at is not None:
+    if criteria.ad_account_id is not None:
+        account_ids = select(ad_account.c.id).where(ad_account.c.ad_account_id == criteria.ad_account_id)
+        conditions.append(delivery.c.ad_account.in_(account_ids))
+    if criteria.since is not None:
+        conditions.append(delivery.c.ended_at >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(delivery.c.ended_at < criteria.until)
+    if criteria.safe_at is not None:
         is_deduplicated = ~delivery.c.offline & (
-            delivery.c.event_time >= chosen.safe_at - _LATE_AFTER_SECONDS
+            delivery.c.event_time >= criteria.safe_at - _LATE_AFTER_SECONDS
         )
         conditions.append((delivery.c.may_have_arrived == Arrival.NO.value) | is_deduplicated)
-    if chosen.ids:
-        conditions.append(delivery.c.id.in_(chosen.ids))
+    if criteria.ids:
+        conditions.append(delivery.c.id.in_(criteria.ids))
     return conditions
 
 
 def _retried(
-    good: Sequence[Failure],
-    moved: Set[int],
-    refused: Counter[str],
+    retryable: Sequence[Failure],
+    moved_ids: Set[int],
+    refusals: Counter[str],
     now: float,
     owners: Mapping[int, Any],
 ) -> RetryResult:
-    if len(moved) < len(good):
-        refused[_SENT_MEANWHILE] += len(good) - len(moved)
-    gone = [failure for failure in good if failure.id in moved]
-    late = sum(failure.is_late(now) for failure in gone)
-    expected = (
-        failure.expected_trouble(now, _held(owners[failure.integration_number], now)) for failure in gone
+    if len(moved_ids) < len(retryable):
+        refusals[_SENT_MEANWHILE] += len(retryable) - len(moved_ids)
+    retried = [failure for failure in retryable if failure.id in moved_ids]
+    late = sum(failure.is_late(now) for failure in retried)
+    troubles = (
+        failure.expected_trouble(now, _held(owners[failure.integration_number], now)) for failure in retried
     )
-    in_vain = Counter(why for why in expected if why)
-    return RetryResult(len(gone), late, sum(failure.offline for failure in gone), refused, in_vain)
+    in_vain = Counter(trouble for trouble in troubles if trouble)
+    return RetryResult(len(retried), late, sum(failure.offline for failure in retried), refusals, in_vain)
 
 
 def _held(owner: Any, now: float) -> str | None:
@@ -359,9 +359,9 @@ def _reopen_in_races(
 def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
     precedence.displace_public_for_failed(connection, ids, now)
     # A person decides for this delivery, whatever Pinterest may have.
-    decided = {} if how != _MANUALLY else {"may_have_arrived": _SENT_AGAIN}
+    arrival = {} if how != _MANUALLY else {"may_have_arrived": _SENT_AGAIN}
     # The earlier failure stays visible as a warning after a successful retry.
-    reopened = (
+    statement = (
         update(delivery)
         .where(*_may_reopen(ids))
         .values(
@@ -371,10 +371,10 @@ def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) ->
             warning=f"Retried {how} after: " + func.coalesce(delivery.c.reason, ""),
             reason_class=None,
             reason=None,
-            **decided,
+            **arrival,
         )
     )
-    return _moved(connection, reopened)
+    return _moved(connection, statement)
 
 
 def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
@@ -413,7 +413,7 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
 
 def end_discarded(
     connection: Connection,
-    which: Any,
+    statement: Any,
     reason: str,
     now: float,
     outcomes: Sequence[str] = (tallies.DISCARDED,),
@@ -427,9 +427,9 @@ def end_discarded(
         "reason_class": "discarded",
         "reason": reason,
     }
-    moved = _moved(connection, which.values(values))
-    _count(connection, moved, outcomes, now)
-    return moved
+    entries = _moved(connection, statement.values(values))
+    _count(connection, entries, outcomes, now)
+    return entries
 
 
 def _moved(connection: Connection, statement: Any) -> dict[int, tallies.Entry]:
@@ -437,8 +437,8 @@ def _moved(connection: Connection, statement: Any) -> dict[int, tallies.Entry]:
         statement.returning(delivery.c.id, delivery.c.integration_id, delivery.c.event_name)
     ).all()
     numbers = {row.integration_id for row in rows}
-    found = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
-    sources = {row.id: row.source_id for row in connection.execute(found)}
+    query = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
+    sources = {row.id: row.source_id for row in connection.execute(query)}
     return {
         row.id: tallies.Entry(sources.get(row.integration_id, ""), row.integration_id, row.event_name, "")
         for row in rows
@@ -446,7 +446,7 @@ def _moved(connection: Connection, statement: Any) -> dict[int, tallies.Entry]:
 
 
 def _count(
-    connection: Connection, moved: dict[int, tallies.Entry], outcomes: Sequence[str], now: float
+    connection: Connection, entries: dict[int, tallies.Entry], outcomes: Sequence[str], now: float
 ) -> None:
-    counts = Counter(entry._replace(outcome=outcome) for entry in moved.values() for outcome in outcomes)
+    counts = Counter(entry._replace(outcome=outcome) for entry in entries.values() for outcome in outcomes)
     tallies.append_tallies(connection, counts, now)

@@ -62,8 +62,8 @@ def find_by_ids(
     connection: Connection, ids: Sequence[int], *, with_payloads: bool = False
 ) -> list[FoundDelivery]:
     """Return deliveries by id."""
-    wanted = _deliveries().add_columns(delivery.c.payload) if with_payloads else _deliveries()
-    return _read(connection, wanted.where(delivery.c.id.in_(ids)))
+    query = _deliveries().add_columns(delivery.c.payload) if with_payloads else _deliveries()
+    return _read(connection, query.where(delivery.c.id.in_(ids)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,14 @@ def first_delivery_since(connection: Connection, at: float) -> int:
 
 
 def find_chosen(
-    connection: Connection, wanted: Wanted, first_id: int, last_id: int, limit: int, *, newest_first: bool
+    connection: Connection, criteria: Wanted, first_id: int, last_id: int, limit: int, *, newest_first: bool
 ) -> list[FoundDelivery]:
     """Return the chosen deliveries in a range of ids, with their payloads. It is read to its end if few are chosen."""
     order = delivery.c.id.desc() if newest_first else delivery.c.id
     numbers = (
         select(delivery.c.id)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
-        .where(delivery.c.id.between(first_id, last_id), *_conditions(wanted))
+        .where(delivery.c.id.between(first_id, last_id), *_conditions(criteria))
     )
     ids = list(connection.scalars(numbers.order_by(order).limit(limit)))
     if not ids:
@@ -110,32 +110,32 @@ def find_chosen(
     return _read(connection, with_payloads.order_by(None).order_by(order))
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _conditions(criteria: Wanted) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if wanted.state:
-        conditions.append(_has_state(wanted.state))
-    if wanted.name:
+    if criteria.state:
+        conditions.append(_has_state(criteria.state))
+    if criteria.name:
         names = (func.lower(delivery.c.event_name), func.lower(delivery.c.source_name))
-        conditions.append(or_(*(name == wanted.name for name in names)))
-    if wanted.text:
-        conditions.append(delivery.c.event_id.contains(wanted.text, autoescape=True))
-    if wanted.source_id:
-        own = select(integration.c.id).where(integration.c.source_id == wanted.source_id)
-        conditions.append(delivery.c.integration_id.in_(own))
+        conditions.append(or_(*(name == criteria.name for name in names)))
+    if criteria.text:
+        conditions.append(delivery.c.event_id.contains(criteria.text, autoescape=True))
+    if criteria.source_id:
+        own_ids = select(integration.c.id).where(integration.c.source_id == criteria.source_id)
+        conditions.append(delivery.c.integration_id.in_(own_ids))
     return conditions
 
 
 def _has_state(state: str) -> ColumnElement[bool]:
     """Return the condition of a state as `reported_state` names it."""
-    ended = state.upper()
-    if ended in State.__members__ and ended != State.OPEN.name:
-        return delivery.c.state == State[ended].value
-    is_open, settled = delivery.c.state == State.OPEN.value, batch.c.status == BatchStatus.SETTLED.value
+    name = state.upper()
+    if name in State.__members__ and name != State.OPEN.name:
+        return delivery.c.state == State[name].value
+    is_open, is_settled = delivery.c.state == State.OPEN.value, batch.c.status == BatchStatus.SETTLED.value
     if state == "pending":
         return and_(is_open, delivery.c.batch_id.is_(None))
     if state == "in_flight":
-        return and_(is_open, delivery.c.batch_id.is_not(None), ~settled)
-    return and_(is_open, settled, delivery.c.test if state == "tested" else ~delivery.c.test)
+        return and_(is_open, delivery.c.batch_id.is_not(None), ~is_settled)
+    return and_(is_open, is_settled, delivery.c.test if state == "tested" else ~delivery.c.test)
 
 
 def find_of_event(connection: Connection, event_id: str, limit: int) -> list[FoundDelivery]:
@@ -166,7 +166,7 @@ _MOST_PAYLOADS = 1_000
 
 def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) -> list[_OrderPayload]:
     """Return what was sent, or waits to be sent, of these orders, the oldest first."""
-    wanted = (
+    query = (
         select(
             delivery.c.order_key,
             delivery.c.integration_id,
@@ -181,7 +181,7 @@ def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) ->
     )
     return [
         _OrderPayload(key, number, config.get("field_mapping") or "signal", payload, accepted_at)
-        for key, number, config, payload, accepted_at in connection.execute(wanted)
+        for key, number, config, payload, accepted_at in connection.execute(query)
     ]
 
 
@@ -220,9 +220,9 @@ def _ids_of_event(event_id: str) -> tuple[Any, Any]:
     return with_id.where(_IS_OPEN), with_id.where(_IS_NOT_OPEN)
 
 
-def _any_of(*wanted: Any) -> Any:
+def _any_of(*id_queries: Any) -> Any:
     # With OR, PostgreSQL may instead read all deliveries in order until it has found enough.
-    return _deliveries().where(delivery.c.id.in_(union_all(*wanted)))
+    return _deliveries().where(delivery.c.id.in_(union_all(*id_queries)))
 
 
 def _deliveries() -> Any:
@@ -230,7 +230,7 @@ def _deliveries() -> Any:
         attempt.c.batch_id == batch.c.id, batch.c.status == BatchStatus.READY.value
     )
     last_try = tries.order_by(attempt.c.id.desc()).limit(1).correlate(batch).scalar_subquery()
-    used = func.coalesce(batch.c.credential_id, integration.c.credential_id)
+    credential_id = func.coalesce(batch.c.credential_id, integration.c.credential_id)
     return (
         select(
             delivery.c.id,
@@ -263,7 +263,7 @@ def _deliveries() -> Any:
         .join(ad_account, ad_account.c.id == delivery.c.ad_account)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
         .outerjoin(integration, integration.c.id == delivery.c.integration_id)
-        .outerjoin(credential, credential.c.id == used)
+        .outerjoin(credential, credential.c.id == credential_id)
         .order_by(delivery.c.id)
     )
 
@@ -282,7 +282,7 @@ def _waits_for(row: Any) -> str | None:
     return None
 
 
-def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
+def _read(connection: Connection, query: Any) -> list[FoundDelivery]:
     return [
         FoundDelivery(
             id=row.id,
@@ -306,5 +306,5 @@ def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
             order_key=row.order_key,
             payload=row._mapping.get("payload"),
         )
-        for row in connection.execute(wanted)
+        for row in connection.execute(query)
     ]

@@ -69,8 +69,8 @@ def take_back(connection: Connection, integration_number: int, now: float) -> in
 
     A batch that is being sent is left to its worker, which releases them if the batch has to be sent again.
     """
-    ready = connection.scalars(select(batch.c.id).where(IS_LIVE, IS_READY_UNINDEXED)).all()
-    return _release(connection, ready, delivery.c.integration_id == integration_number, now)
+    batch_ids = connection.scalars(select(batch.c.id).where(IS_LIVE, IS_READY_UNINDEXED)).all()
+    return _release(connection, batch_ids, delivery.c.integration_id == integration_number, now)
 
 
 def release_orphans(connection: Connection, batch_ids: Sequence[int], now: float) -> int:
@@ -83,16 +83,16 @@ def release_orphans(connection: Connection, batch_ids: Sequence[int], now: float
 
 def adopt_orphans(connection: Connection, successor: int, ad_account: int, now: float) -> int:
     """Give an ad account's waiting deliveries that lost their integration to another one. Returns how many."""
-    ready = connection.scalars(
+    batch_ids = connection.scalars(
         select(batch.c.id).where(IS_LIVE, IS_READY_UNINDEXED, batch.c.ad_account == ad_account)
     ).all()
     is_lost = integration.c.id.is_(None) | ~_is_same_account
-    lost = select(delivery.c.id).outerjoin(integration, integration.c.id == delivery.c.integration_id)
-    lost = lost.where(is_lost, delivery.c.ad_account == ad_account)
-    ids = list(connection.scalars(lost.where(IS_PENDING)))
-    for some in chunks(ready):
+    query = select(delivery.c.id).outerjoin(integration, integration.c.id == delivery.c.integration_id)
+    query = query.where(is_lost, delivery.c.ad_account == ad_account)
+    ids = list(connection.scalars(query.where(IS_PENDING)))
+    for chunk in chunks(batch_ids):
         ids += connection.scalars(
-            lost.where(is_among(connection, delivery.c.batch_id, some), IS_OPEN_UNINDEXED)
+            query.where(is_among(connection, delivery.c.batch_id, chunk), IS_OPEN_UNINDEXED)
         )
     _hand_over(connection, ids, successor, now)
     # In their old batches they would be sent with the old access token.
@@ -101,72 +101,72 @@ def adopt_orphans(connection: Connection, successor: int, ad_account: int, now: 
 
 
 def hand_over_pending(
-    connection: Connection, integration_number: int, successor: int, now: float, most: int
+    connection: Connection, integration_number: int, successor: int, now: float, limit: int
 ) -> int:
-    """Give up to ``most`` pending deliveries to another integration of the same ad account. Returns how many."""
-    waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
-    some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
-    ids = list(connection.scalars(some))
+    """Give up to ``limit`` pending deliveries to another integration of the same ad account. Returns how many."""
+    query = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
+    first_ids = query.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(limit)
+    ids = list(connection.scalars(first_ids))
     _hand_over(connection, ids, successor, now)
     return len(ids)
 
 
 def count_waiting_batches(connection: Connection) -> tuple[int, int]:
     """Count the batches that wait, and those of them that an enabled integration can send."""
-    ready = select(func.count()).select_from(batch).where(IS_LIVE, IS_READY_UNINDEXED)
-    return connection.scalar(ready) or 0, connection.scalar(ready.where(_SENDS)) or 0
+    query = select(func.count()).select_from(batch).where(IS_LIVE, IS_READY_UNINDEXED)
+    return connection.scalar(query) or 0, connection.scalar(query.where(_SENDS)) or 0
 
 
 def count_owned(connection: Connection) -> tuple[int, int]:
     """Count the deliveries that wait, and those of them whose integration still delivers to their ad account."""
-    waiting = (
+    query = (
         select(func.count(), func.count(integration.c.id))
         .select_from(delivery)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
         .outerjoin(integration, and_(integration.c.id == delivery.c.integration_id, _is_same_account))
         .where(IS_OPEN_UNINDEXED, delivery.c.batch_id.is_(None) | IS_READY_UNINDEXED)
     )
-    n, owned = connection.execute(waiting).one()
+    n, owned = connection.execute(query).one()
     return n, owned
 
 
-def _release(connection: Connection, batch_ids: Iterable[int], which: ColumnElement[bool], now: float) -> int:
+def _release(connection: Connection, batch_ids: Iterable[int], scope: ColumnElement[bool], now: float) -> int:
     rows: list[Any] = []
-    for some in chunks(sorted(batch_ids)):
+    for chunk in chunks(sorted(batch_ids)):
         # Locked, so that no worker starts one meanwhile.
-        held = select(batch.c.id).where(is_among(connection, batch.c.id, some), IS_READY_UNINDEXED)
-        ready = list(connection.scalars(held.order_by(batch.c.id).with_for_update()))
-        wanted = (
+        lock = select(batch.c.id).where(is_among(connection, batch.c.id, chunk), IS_READY_UNINDEXED)
+        ready_ids = list(connection.scalars(lock.order_by(batch.c.id).with_for_update()))
+        query = (
             select(
                 delivery.c.id,
                 delivery.c.batch_id,
                 (integration.c.id.is_(None) | ~_is_same_account).label("lost"),
             )
             .outerjoin(integration, integration.c.id == delivery.c.integration_id)
-            .where(is_among(connection, delivery.c.batch_id, ready), IS_OPEN_UNINDEXED, which)
+            .where(is_among(connection, delivery.c.batch_id, ready_ids), IS_OPEN_UNINDEXED, scope)
         )
-        rows += connection.execute(wanted).all()
-    for some in chunks([row.id for row in rows]):
-        leaving = update(delivery).where(is_among(connection, delivery.c.id, some), IS_OPEN_UNINDEXED)
-        connection.execute(leaving.values(batch_id=None))
-    for some in chunks([row.id for row in rows if row.lost]):
-        lost = update(delivery).where(is_among(connection, delivery.c.id, some), IS_PENDING_UNINDEXED)
-        end_discarded(connection, lost, INTEGRATION_GONE, now)
+        rows += connection.execute(query).all()
+    for chunk in chunks([row.id for row in rows]):
+        statement = update(delivery).where(is_among(connection, delivery.c.id, chunk), IS_OPEN_UNINDEXED)
+        connection.execute(statement.values(batch_id=None))
+    for chunk in chunks([row.id for row in rows if row.lost]):
+        orphans = update(delivery).where(is_among(connection, delivery.c.id, chunk), IS_PENDING_UNINDEXED)
+        end_discarded(connection, orphans, INTEGRATION_GONE, now)
     for batch_id, n in sorted(Counter(row.batch_id for row in rows).items()):
         shrunk = update(batch).where(batch.c.id == batch_id).values(events=batch.c.events - n)
         if connection.execute(shrunk.returning(batch.c.events)).scalar_one() <= 0:
-            ended = {"status": BatchStatus.SPLIT.value, "settled_at": now}
-            connection.execute(update(batch).where(batch.c.id == batch_id).values(ended))
+            values = {"status": BatchStatus.SPLIT.value, "settled_at": now}
+            connection.execute(update(batch).where(batch.c.id == batch_id).values(values))
     return len(rows)
 
 
 def _hand_over(connection: Connection, ids: Sequence[int], successor: int, now: float) -> None:
     """Give deliveries to another integration, and move what the books count as created."""
     rows: list[Any] = []
-    for some in chunks(ids):
-        wanted = select(delivery.c.integration_id, delivery.c.event_name)
-        rows += connection.execute(wanted.where(is_among(connection, delivery.c.id, some))).all()
-        statement = update(delivery).where(is_among(connection, delivery.c.id, some))
+    for chunk in chunks(ids):
+        query = select(delivery.c.integration_id, delivery.c.event_name)
+        rows += connection.execute(query.where(is_among(connection, delivery.c.id, chunk))).all()
+        statement = update(delivery).where(is_among(connection, delivery.c.id, chunk))
         connection.execute(statement.values(integration_id=successor))
     sources = {
         row.id: row.source_id for row in connection.execute(select(integration.c.id, integration.c.source_id))

@@ -130,11 +130,11 @@ def displace_public(
     """
     ways: dict[DedupKey, Precedence] = {}
     for _ in range(_MOST_ROUNDS):
-        left = [claim for claim in claims if claim.key not in ways]
-        if not left:
+        open_claims = [claim for claim in claims if claim.key not in ways]
+        if not open_claims:
             return ways
-        holders, moving = _lock_holders(connection, left)
-        ready = [claim for claim in left if not any(claim.is_held_by(holder) for holder in moving)]
+        holders, moving = _lock_holders(connection, open_claims)
+        ready = [claim for claim in open_claims if not any(claim.is_held_by(holder) for holder in moving)]
         ways |= _take_over(connection, ready, holders, now)
     raise VersionConflictError
 
@@ -142,19 +142,19 @@ def displace_public(
 def displace_public_for_failed(connection: Connection, ids: Sequence[int], now: float) -> None:
     """Free the ids of failed signed deliveries from public ones before the failed ones are sent again."""
     claims: list[Claim] = []
-    taken: set[Any] = set()
-    for some in chunks(ids):
-        wanted = _select_holders().where(
-            is_among(connection, delivery.c.id, some),
+    taken_keys: set[Any] = set()
+    for chunk in chunks(ids):
+        query = _select_holders().where(
+            is_among(connection, delivery.c.id, chunk),
             delivery.c.state == State.FAILED.value,
             delivery.c.trust == Trust.SIGNED.value,
         )
-        for holder in map(_holder, connection.execute(wanted.order_by(delivery.c.id))):
+        for holder in map(_holder, connection.execute(query.order_by(delivery.c.id))):
             # Of two failed copies only the first is sent again.
             keys = {holder.key, (holder.business_key or holder.key, *holder.key[:2])}
-            if taken.isdisjoint(keys):
+            if taken_keys.isdisjoint(keys):
                 claims.append(Claim(holder.key, holder.content, holder.business_key))
-                taken |= keys
+                taken_keys |= keys
     displace_public(connection, claims, now)
 
 
@@ -165,19 +165,19 @@ def _lock_holders(connection: Connection, claims: Sequence[Claim]) -> tuple[list
     """
     ids: list[int] = []
     batch_ids: set[int] = set()
-    for found in open_holders(connection, [claim.key.event_id for claim in claims],
+    for row in open_holders(connection, [claim.key.event_id for claim in claims],
                               [claim.business_key for claim in claims]):  # fmt: skip
-        holder = _holder(found)
+        holder = _holder(row)
         if any(claim.is_held_by(holder) for claim in claims):
             ids.append(holder.id)
             batch_ids |= {holder.batch_id} - {None}  # type: ignore[arg-type]
     for some_batches in chunks(sorted(batch_ids)):
-        held = select(batch.c.id).where(is_among(connection, batch.c.id, some_batches)).order_by(batch.c.id)
-        connection.execute(held.with_for_update()).all()
+        lock = select(batch.c.id).where(is_among(connection, batch.c.id, some_batches)).order_by(batch.c.id)
+        connection.execute(lock.with_for_update()).all()
     holders: list[_Holder] = []
     for some_ids in chunks(sorted(set(ids))):
-        locked = _select_holders().where(is_among(connection, delivery.c.id, some_ids), IS_OPEN_UNINDEXED)
-        rows = connection.execute(locked.order_by(delivery.c.id).with_for_update())
+        query = _select_holders().where(is_among(connection, delivery.c.id, some_ids), IS_OPEN_UNINDEXED)
+        rows = connection.execute(query.order_by(delivery.c.id).with_for_update())
         holders += map(_holder, rows)
     moving = [holder for holder in holders if holder.batch_id not in batch_ids | {None}]
     return [holder for holder in holders if holder not in moving], moving
@@ -187,16 +187,16 @@ def open_holders(
     connection: Connection, event_ids: Iterable[str], business_keys: Iterable[bytes | None]
 ) -> list[Any]:
     """Return the deliveries that are pending or sent and have one of the ids or business keys. Some twice."""
-    found: list[Any] = []
+    rows: list[Any] = []
     # Each has its own index.
     for column, values, condition in (
         (delivery.c.event_id, set(event_ids), _IS_OPEN),
         (delivery.c.business_key, set(business_keys) - {None}, _IS_OPEN_BUSINESS),
     ):
-        for some in chunks(sorted(values)):  # type: ignore[type-var]
-            wanted = _select_holders().where(is_among(connection, column, some), condition)
-            found += connection.execute(wanted)
-    return found
+        for chunk in chunks(sorted(values)):  # type: ignore[type-var]
+            query = _select_holders().where(is_among(connection, column, chunk), condition)
+            rows += connection.execute(query)
+    return rows
 
 
 def _select_holders() -> Any:
@@ -238,7 +238,7 @@ def _take_over(
     connection: Connection, claims: Sequence[Claim], holders: Sequence[_Holder], now: float
 ) -> dict[DedupKey, Precedence]:
     ways: dict[DedupKey, Precedence] = {}
-    waiting: dict[int, _Holder] = {}
+    waiting_holders: dict[int, _Holder] = {}
     batches = _batches(connection, holders)
     for claim in claims:
         own = [holder for holder in holders if claim.is_held_by(holder)]
@@ -251,10 +251,10 @@ def _take_over(
             continue
         for holder in own:
             if _is_waiting(batches.get(holder.batch_id, _NO_BATCH)[0]):
-                waiting[holder.id] = holder
+                waiting_holders[holder.id] = holder
             else:
                 _give_up(connection, claim, holder)
-    _end_as_duplicates(connection, list(waiting.values()), now)
+    _end_as_duplicates(connection, list(waiting_holders.values()), now)
     return ways
 
 
@@ -278,16 +278,16 @@ def _verdict(claim: Claim, holder: _Holder, status: int | None, was_tried: bool)
 
 def _batches(connection: Connection, holders: Iterable[_Holder]) -> dict[int | None, tuple[int, bool]]:
     """Return each batch's status, and whether an attempt may have reached Pinterest."""
-    found: dict[int | None, tuple[int, bool]] = {}
-    for some in chunks(sorted({holder.batch_id for holder in holders if holder.batch_id is not None})):
-        wanted = select(batch.c.id, batch.c.status, batch.c.first_tried_at).where(
-            is_among(connection, batch.c.id, some)
+    by_id: dict[int | None, tuple[int, bool]] = {}
+    for chunk in chunks(sorted({holder.batch_id for holder in holders if holder.batch_id is not None})):
+        query = select(batch.c.id, batch.c.status, batch.c.first_tried_at).where(
+            is_among(connection, batch.c.id, chunk)
         )
-        found |= {row.id: (row.status, row.first_tried_at is not None) for row in connection.execute(wanted)}
-    return found
+        by_id |= {row.id: (row.status, row.first_tried_at is not None) for row in connection.execute(query)}
+    return by_id
 
 
-def _end_as_duplicates(connection: Connection, waiting: Sequence[_Holder], now: float) -> None:
+def _end_as_duplicates(connection: Connection, holders: Sequence[_Holder], now: float) -> None:
     values = {
         "state": State.DUPLICATE.value,
         "batch_id": None,
@@ -296,13 +296,13 @@ def _end_as_duplicates(connection: Connection, waiting: Sequence[_Holder], now: 
         "reason_class": "duplicate",
         "reason": _PUBLIC_REPLACED,
     }
-    for some in chunks([holder.id for holder in waiting]):
-        connection.execute(update(delivery).where(is_among(connection, delivery.c.id, some)).values(values))
-    gone = Counter(holder.batch_id for holder in waiting if holder.batch_id is not None)
-    for batch_id, n in sorted(gone.items()):
+    for chunk in chunks([holder.id for holder in holders]):
+        connection.execute(update(delivery).where(is_among(connection, delivery.c.id, chunk)).values(values))
+    counts = Counter(holder.batch_id for holder in holders if holder.batch_id is not None)
+    for batch_id, n in sorted(counts.items()):
         connection.execute(update(batch).where(batch.c.id == batch_id).values(events=batch.c.events - n))
-    moved = [(holder.integration_id, holder.key.event_name) for holder in waiting]
-    tallies.append_tallies(connection, _count(connection, moved, tallies.DUPLICATE), now)
+    names = [(holder.integration_id, holder.key.event_name) for holder in holders]
+    tallies.append_tallies(connection, _count(connection, names, tallies.DUPLICATE), now)
 
 
 def _give_up(connection: Connection, claim: Claim, holder: _Holder) -> None:
@@ -319,10 +319,10 @@ def _give_up(connection: Connection, claim: Claim, holder: _Holder) -> None:
 
 def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float) -> int:
     """Make signed duplicates pending if the public copies that they waited for failed. Returns how many."""
-    moved: list[tuple[int, str]] = []
-    for some in chunks(failed_ids):
+    names: list[tuple[int, str]] = []
+    for chunk in chunks(failed_ids):
         public = _select_holders().where(
-            is_among(connection, delivery.c.id, some), delivery.c.trust == Trust.PUBLIC.value
+            is_among(connection, delivery.c.id, chunk), delivery.c.trust == Trust.PUBLIC.value
         )
         failed = [_holder(row) for row in connection.execute(public)]
         for holder in _first_waiting(connection, failed):
@@ -334,9 +334,9 @@ def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float
                 "warning": _FIRST_FAILED,
             }
             connection.execute(update(delivery).where(delivery.c.id == holder.id).values(values))
-            moved.append((holder.integration_id, holder.key.event_name))
-    tallies.append_tallies(connection, _count(connection, moved, tallies.LEFT + tallies.DUPLICATE), now)
-    return len(moved)
+            names.append((holder.integration_id, holder.key.event_name))
+    tallies.append_tallies(connection, _count(connection, names, tallies.LEFT + tallies.DUPLICATE), now)
+    return len(names)
 
 
 def _first_waiting(connection: Connection, failed: Sequence[_Holder]) -> list[_Holder]:
@@ -350,44 +350,44 @@ def _first_waiting(connection: Connection, failed: Sequence[_Holder]) -> list[_H
     has_owner = exists().where(
         integration.c.id == delivery.c.integration_id, integration.c.ad_account == delivery.c.ad_account
     )
-    waiting: dict[int, _Holder] = {}
+    waiting_holders: dict[int, _Holder] = {}
     for column, values, condition in (
         (delivery.c.event_id, {holder.key.event_id for holder in failed}, _IS_NOT_OPEN),
         (delivery.c.business_key, {holder.business_key for holder in failed} - {None}, _IS_OTHER_BUSINESS),
     ):
         if values:
-            wanted = _select_holders().where(
+            query = _select_holders().where(
                 is_among(connection, column, sorted(values)),
                 condition,
                 is_kept,
                 has_owner,
             )
-            waiting |= {row.id: _holder(row) for row in connection.execute(wanted)}
+            waiting_holders |= {row.id: _holder(row) for row in connection.execute(query)}
     claims = [Claim(holder.key, holder.content, holder.business_key) for holder in failed]
-    chosen: list[_Holder] = []
-    for _, one in sorted(waiting.items()):
-        own = Claim(one.key, one.content, one.business_key)
-        waits = any(claim.is_held_by(one) for claim in claims)
-        if waits and not any(own.is_held_by(other) for other in chosen):
-            chosen.append(one)
+    firsts: list[_Holder] = []
+    for _, holder in sorted(waiting_holders.items()):
+        own_claim = Claim(holder.key, holder.content, holder.business_key)
+        waits = any(claim.is_held_by(holder) for claim in claims)
+        if waits and not any(own_claim.is_held_by(other) for other in firsts):
+            firsts.append(holder)
     # Another copy may have got one of their keys meanwhile.
     used = [
         _holder(row)
         for row in open_holders(
-            connection, [claim.key.event_id for claim in chosen], [claim.business_key for claim in chosen]
+            connection, [claim.key.event_id for claim in firsts], [claim.business_key for claim in firsts]
         )
     ]
     return [
         claim
-        for claim in chosen
+        for claim in firsts
         if not any(Claim(claim.key, claim.content, claim.business_key).is_held_by(holder) for holder in used)
     ]
 
 
-def _count(connection: Connection, moved: Sequence[tuple[int, str]], outcome: str) -> Counter[Entry]:
-    numbers = {number for number, _ in moved}
+def _count(connection: Connection, names: Sequence[tuple[int, str]], outcome: str) -> Counter[Entry]:
+    numbers = {number for number, _ in names}
     if not numbers:
         return Counter()
-    found = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
-    sources = {row.id: row.source_id for row in connection.execute(found)}
-    return Counter(Entry(sources.get(number, ""), number, name, outcome) for number, name in moved)
+    query = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
+    sources = {row.id: row.source_id for row in connection.execute(query)}
+    return Counter(Entry(sources.get(number, ""), number, name, outcome) for number, name in names)

@@ -50,32 +50,32 @@ DEPARTING_COLUMNS = (
 
 def departing_of(row: Any, ended_at: float, *, may_have_arrived: bool) -> _Departing:
     """Read a delivery's row, which has the `DEPARTING_COLUMNS`, its test flag and its event name."""
-    known = _Remembered(
+    memory = _Remembered(
         row.accepted_at, row.trust, may_have_arrived or bool(row.may_have_arrived), row.content_key
     )
-    return _Departing(dedup_key(row), row.business_key, ended_at, known)
+    return _Departing(dedup_key(row), row.business_key, ended_at, memory)
 
 
-def remember_ids(connection: Connection, vault: Vault, gone: Iterable[_Departing], now: float) -> None:
+def remember_ids(connection: Connection, vault: Vault, departures: Iterable[_Departing], now: float) -> None:
     """Remember deliveries for as long as a second copy may come."""
-    found: dict[bytes, dict[str, Any]] = {}
-    for departing in gone:
-        for key, until in _keys_with_end(vault, departing):
+    rows_by_key: dict[bytes, dict[str, Any]] = {}
+    for departure in departures:
+        for key, until in _keys_with_end(vault, departure):
             if until > now:
                 last_day = int(until // SECONDS_A_DAY)
-                found[key] = {"key": key, "last_day": last_day} | departing.known._asdict()
-    rows = [found[key] for key in sorted(found)]
+                rows_by_key[key] = {"key": key, "last_day": last_day} | departure.known._asdict()
+    rows = [rows_by_key[key] for key in sorted(rows_by_key)]
     insert_all(connection, remembered_id, rows, _over_less_trusted)
 
 
-def _keys_with_end(vault: Vault, departing: _Departing) -> Iterable[tuple[bytes, float]]:
-    yield _event_key(vault, departing.key), departing.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY
-    if departing.business_key is not None:
+def _keys_with_end(vault: Vault, departure: _Departing) -> Iterable[tuple[bytes, float]]:
+    yield _event_key(vault, departure.key), departure.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY
+    if departure.business_key is not None:
         end = max(
-            departing.known.accepted_at + BUSINESS_ID_DAYS * SECONDS_A_DAY,
-            departing.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY,
+            departure.known.accepted_at + BUSINESS_ID_DAYS * SECONDS_A_DAY,
+            departure.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY,
         )
-        yield _business_memory_key(vault, departing.key, departing.business_key), end
+        yield _business_memory_key(vault, departure.key, departure.business_key), end
 
 
 def _event_key(vault: Vault, key: DedupKey) -> bytes:
@@ -96,26 +96,26 @@ def _over_less_trusted(new: Any) -> Any:
 
 
 def recall_ids(
-    connection: Connection, vault: Vault, wanted: Sequence[tuple[DedupKey, bytes | None]]
+    connection: Connection, vault: Vault, id_pairs: Sequence[tuple[DedupKey, bytes | None]]
 ) -> Callable[[DedupKey, bytes | None], _Remembered | None]:
     """Return a function that tells what is remembered of an event id and a business key."""
     keys: dict[tuple[DedupKey, bytes | None], tuple[bytes, ...]] = {}
-    found: dict[bytes, _Remembered] = {}
+    by_key: dict[bytes, _Remembered] = {}
     # Usually nothing is remembered: events stay for longer than a copy may come.
-    if wanted and connection.scalar(select(func.max(remembered_id.c.last_day))) is not None:
-        for key, business_key in wanted:
-            own = () if business_key is None else (_business_memory_key(vault, key, business_key),)
-            keys[key, business_key] = (_event_key(vault, key), *own)
-        for some in chunks(sorted({key for own in keys.values() for key in own})):
-            rows = select(remembered_id).where(is_among(connection, remembered_id.c.key, some))
+    if id_pairs and connection.scalar(select(func.max(remembered_id.c.last_day))) is not None:
+        for key, business_key in id_pairs:
+            own_keys = () if business_key is None else (_business_memory_key(vault, key, business_key),)
+            keys[key, business_key] = (_event_key(vault, key), *own_keys)
+        for chunk in chunks(sorted({key for own_keys in keys.values() for key in own_keys})):
+            rows = select(remembered_id).where(is_among(connection, remembered_id.c.key, chunk))
             for row in connection.execute(rows):
-                found[row.key] = _Remembered(
+                by_key[row.key] = _Remembered(
                     row.accepted_at, row.trust, bool(row.may_have_arrived), row.content_key
                 )
 
     def recall(key: DedupKey, business_key: bytes | None) -> _Remembered | None:
-        known = [found[one] for one in keys.get((key, business_key), ()) if one in found]
-        return max(known, key=lambda one: one.trust, default=None)
+        memories = [by_key[own] for own in keys.get((key, business_key), ()) if own in by_key]
+        return max(memories, key=lambda memory: memory.trust, default=None)
 
     return recall
 
@@ -165,53 +165,53 @@ def name_orders(
         VersionConflictError: another process names the same orders; roll the transaction back.
     """
     # Those that connect keys come first, so that others of the same call find them.
-    wanted = sorted(set(reports), key=lambda report: (not report.connects, report.keys))
-    if not wanted:
+    distinct = sorted(set(reports), key=lambda report: (not report.connects, report.keys))
+    if not distinct:
         return {}
-    known = _load(
-        connection, {key for report in wanted for key in (*report.keys, *report.guesses, *report.meets)}
+    keys = _load(
+        connection, {key for report in distinct for key in (*report.keys, *report.guesses, *report.meets)}
     )
-    before = dict(known)
-    found = {report: _name_order(report, known) for report in wanted}
-    _save(connection, before, known, int(until // SECONDS_A_DAY))
-    return found
+    before = dict(keys)
+    business_keys = {report: _name_order(report, keys) for report in distinct}
+    _save(connection, before, keys, int(until // SECONDS_A_DAY))
+    return business_keys
 
 
-def _name_order(report: OrderIdentity, known: dict[bytes, _KnownKey]) -> bytes:
-    """Return the business key of a report's order, and add to ``known`` what the report says of it."""
-    shared = next((key for key in (*report.keys, *report.guesses) if _is_shared(report, key, known)), None)
-    business_key = report.keys[0] if shared is None else known[shared].business_key
+def _name_order(report: OrderIdentity, keys: dict[bytes, _KnownKey]) -> bytes:
+    """Return the business key of a report's order, and add to ``keys`` what the report says of it."""
+    shared = next((key for key in (*report.keys, *report.guesses) if _is_shared(report, key, keys)), None)
+    business_key = report.keys[0] if shared is None else keys[shared].business_key
     if report.connects:
         now = _KnownKey(business_key, report.system_key, report.amount_key)
         for key in (*report.keys, *([] if shared is None else [shared])):
-            if key not in known or known[key].system_key is None:
-                known[key] = now
+            if key not in keys or keys[key].system_key is None:
+                keys[key] = now
     elif shared is None:
-        known[business_key] = _KnownKey(business_key, None, report.amount_key)
+        keys[business_key] = _KnownKey(business_key, None, report.amount_key)
     for key in report.meets:
-        known.setdefault(key, _KnownKey(business_key, None, None))
+        keys.setdefault(key, _KnownKey(business_key, None, None))
     return business_key
 
 
-def _is_shared(report: OrderIdentity, key: bytes, known: Mapping[bytes, _KnownKey]) -> bool:
+def _is_shared(report: OrderIdentity, key: bytes, keys: Mapping[bytes, _KnownKey]) -> bool:
     """Return whether a key that a report has is known as that of its own order."""
-    one = known.get(key)
-    if one is None:
+    stored = keys.get(key)
+    if stored is None:
         return False
     if key not in report.keys:
         # A number that belongs to an order with an id is no other order's id.
-        is_free = report.system_key is None or one.system_key is None
-        return is_free and report.amount_key is not None and report.amount_key == one.amount_key
-    return None in (report.system_key, one.system_key) or report.system_key == one.system_key
+        is_free = report.system_key is None or stored.system_key is None
+        return is_free and report.amount_key is not None and report.amount_key == stored.amount_key
+    return None in (report.system_key, stored.system_key) or report.system_key == stored.system_key
 
 
 def _load(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, _KnownKey]:
-    known: dict[bytes, _KnownKey] = {}
-    for some in chunks(sorted(keys)):
-        rows = select(order_identity).where(is_among(connection, order_identity.c.key, some))
+    stored_keys: dict[bytes, _KnownKey] = {}
+    for chunk in chunks(sorted(keys)):
+        rows = select(order_identity).where(is_among(connection, order_identity.c.key, chunk))
         for row in connection.execute(rows):
-            known[row.key] = _KnownKey(row.business_key, row.system_key, row.amount_key)
-    return known
+            stored_keys[row.key] = _KnownKey(row.business_key, row.system_key, row.amount_key)
+    return stored_keys
 
 
 def _save(
@@ -225,7 +225,7 @@ def _save(
     # The other process may connect these keys with others: read all of them again.
     if len(insert_all(connection, order_identity, rows, _unless_it_is_there)) < len(rows):
         raise VersionConflictError
-    for key in sorted(key for key, one in before.items() if after[key] != one):
+    for key in sorted(key for key, stored in before.items() if after[key] != stored):
         connected = update(order_identity).where(
             order_identity.c.key == key, order_identity.c.system_key.is_(None)
         )

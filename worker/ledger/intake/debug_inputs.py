@@ -60,25 +60,25 @@ def save_debug_inputs(connection: Connection, new: Iterable[NewInput]) -> Counte
 
     Returns how many older ones were deleted, by source.
     """
-    rows = [{name: getattr(one, name) for name in NewInput.__slots__} for one in new]
+    rows = [{name: getattr(item, name) for name in NewInput.__slots__} for item in new]
     insert_all(connection, debug_input, rows)
-    dropped: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for source_id, trust in sorted({(row["source_id"], int(row["trust"])) for row in rows}):
         group = (debug_input.c.source_id == source_id, debug_input.c.trust == trust)
         newest_first = select(debug_input.c.id).where(*group).order_by(debug_input.c.id.desc())
         last = connection.scalar(newest_first.offset(MAX_INPUTS).limit(1))
         if last is not None:
-            older = delete(debug_input).where(*group, debug_input.c.id <= last)
-            dropped[source_id] += connection.execute(older).rowcount
-    return dropped
+            statement = delete(debug_input).where(*group, debug_input.c.id <= last)
+            counts[source_id] += connection.execute(statement).rowcount
+    return counts
 
 
-def newest_debug_inputs(connection: Connection, now: float, most: int, source_id: str = "") -> list[Input]:
+def newest_debug_inputs(connection: Connection, now: float, limit: int, source_id: str = "") -> list[Input]:
     """Return stored events, the newest first."""
-    wanted = _kept(now).limit(most)
+    query = _kept(now).limit(limit)
     if source_id:
-        wanted = wanted.where(debug_input.c.source_id == source_id)
-    return [_input(row) for row in connection.execute(wanted)]
+        query = query.where(debug_input.c.source_id == source_id)
+    return [_input(row) for row in connection.execute(query)]
 
 
 def find_debug_input(connection: Connection, number: int, now: float) -> Input | None:

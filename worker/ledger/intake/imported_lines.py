@@ -11,10 +11,10 @@ from worker.ledger.schema import taken_line
 
 def find_imported_lines(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
     """Return the lines that were imported before."""
-    found: set[bytes] = set()
-    for some in chunks(keys):
-        found.update(connection.scalars(select(taken_line.c.key).where(taken_line.c.key.in_(some))))
-    return found
+    known_keys: set[bytes] = set()
+    for chunk in chunks(keys):
+        known_keys.update(connection.scalars(select(taken_line.c.key).where(taken_line.c.key.in_(chunk))))
+    return known_keys
 
 
 def insert_imported_lines(connection: Connection, keys: Sequence[bytes], now: float) -> set[bytes]:
@@ -28,13 +28,13 @@ def _unless_taken(new: Any) -> Any:
     return new.on_conflict_do_nothing(index_elements=["key"]).returning(taken_line.c.key)
 
 
-def imported_lines_before(connection: Connection, before: float, most: int) -> list[bytes]:
+def imported_lines_before(connection: Connection, before: float, limit: int) -> list[bytes]:
     """Return some of the lines imported before a time.
 
     May read the whole table, so do not call it inside a write.
     """
     return list(
-        connection.scalars(select(taken_line.c.key).where(taken_line.c.taken_at < before).limit(most))
+        connection.scalars(select(taken_line.c.key).where(taken_line.c.taken_at < before).limit(limit))
     )
 
 

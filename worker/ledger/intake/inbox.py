@@ -81,8 +81,8 @@ def accept_events(connection: Connection, events: Sequence[Accepted], now: float
         for event in events
     ]
     # Ids are assigned in the order of the rows, but may be returned in another order.
-    added = insert_all(connection, inbox, rows, _with_their_ids)
-    ids = sorted(row.id for row in added)
+    returned = insert_all(connection, inbox, rows, _with_their_ids)
+    ids = sorted(row.id for row in returned)
     counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
     tallies.append_tallies(connection, counts, now)
     return ids
@@ -135,22 +135,22 @@ def _with_their_ids(new: Any) -> Any:
 
 def load_events(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
     """Return those of the events that still wait, by id."""
-    found: list[Waiting] = []
-    for some in chunks(sorted(ids)):
-        wanted = _waiting().where(is_among(connection, inbox.c.id, some)).order_by(inbox.c.id)
-        found += [Waiting(*row) for row in connection.execute(wanted)]
-    return found
+    events: list[Waiting] = []
+    for chunk in chunks(sorted(ids)):
+        query = _waiting().where(is_among(connection, inbox.c.id, chunk)).order_by(inbox.c.id)
+        events += [Waiting(*row) for row in connection.execute(query)]
+    return events
 
 
 def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
     """Return those ids, in order, whose events still wait and are not parked."""
-    found: list[int] = []
-    for some in chunks(sorted(ids)):
-        wanted = select(inbox.c.id).where(
-            is_among(connection, inbox.c.id, some), inbox.c.parked_reason.is_(None)
+    waiting_ids: list[int] = []
+    for chunk in chunks(sorted(ids)):
+        query = select(inbox.c.id).where(
+            is_among(connection, inbox.c.id, chunk), inbox.c.parked_reason.is_(None)
         )
-        found += connection.scalars(wanted.order_by(inbox.c.id))
-    return found
+        waiting_ids += connection.scalars(query.order_by(inbox.c.id))
+    return waiting_ids
 
 
 def informing_events(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
@@ -162,22 +162,22 @@ def informing_events(connection: Connection, keys: Collection[bytes], before_id:
     Includes only the newest `MAX_PUBLIC_INFORMING` public events per key: anybody can send thousands for a user id
     that is easy to guess, and every event of that user would read them all. Of a further key it includes fewer.
     """
-    new, most = set(keys), _MAX_PUBLIC_INFORMING
+    new, limit = set(keys), _MAX_PUBLIC_INFORMING
     seen, most_seen = set(new), len(new) + _MAX_LINKED_KEYS
-    found: dict[int, Waiting] = {}
+    events: dict[int, Waiting] = {}
     for _ in range(_MAX_LINKS + 1):
-        linked: list[bytes | None] = []
+        linked_keys: list[bytes | None] = []
         # Signed events first, because public ones must not crowd out their links.
-        for event in sorted(_informing_about(connection, new, before_id, most), key=lambda row: -row.trust):
-            found[event.id] = event
-            linked += (event.user_key, event.anonymous_key)
-        further = [key for key in dict.fromkeys(linked) if key is not None and key not in seen]
+        for event in sorted(_informing_about(connection, new, before_id, limit), key=lambda row: -row.trust):
+            events[event.id] = event
+            linked_keys += (event.user_key, event.anonymous_key)
+        further = [key for key in dict.fromkeys(linked_keys) if key is not None and key not in seen]
         new = set(further[: most_seen - len(seen)])
         if not new:
             break
         seen |= new
-        most = _MAX_PUBLIC_INFORMING_OF_LINKED
-    return [found[event_id] for event_id in sorted(found)]
+        limit = _MAX_PUBLIC_INFORMING_OF_LINKED
+    return [events[event_id] for event_id in sorted(events)]
 
 
 def _informing_about(
@@ -186,8 +186,8 @@ def _informing_about(
     ids: set[int] = set()
     # Each column has its own index.
     for column in (inbox.c.anonymous_key, inbox.c.user_key):
-        for some in chunks(list(keys)):
-            has_key = is_among(connection, column, some)
+        for chunk in chunks(list(keys)):
+            has_key = is_among(connection, column, chunk)
             ids.update(connection.scalars(_informing_ids(has_key, column, before_id, most_public)))
     return load_events(connection, sorted(ids)) if ids else []
 
@@ -198,22 +198,22 @@ def _informing_ids(
     newest_first = func.row_number().over(partition_by=[column, inbox.c.trust], order_by=inbox.c.id.desc())
     # By the plain id SQLite would scan all rows before it.
     is_before = inbox.c.id + 0 < before_id
-    ranked = (
+    ranking = (
         select(inbox.c.id, inbox.c.trust, newest_first.label("place"))
         .where(IS_INFORMING, has_key, inbox.c.parked_reason.is_(None), is_before)
         .subquery()
     )
-    is_read = or_(ranked.c.trust == Trust.SIGNED.value, ranked.c.place <= most_public)
-    return select(ranked.c.id).where(is_read)
+    is_read = or_(ranking.c.trust == Trust.SIGNED.value, ranking.c.place <= most_public)
+    return select(ranking.c.id).where(is_read)
 
 
 def take_events(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Delete events. Returns the ids that were there, which only the caller may settle."""
-    gone: set[int] = set()
-    for some in chunks(sorted(ids)):
-        taken = delete(inbox).where(is_among(connection, inbox.c.id, some)).returning(inbox.c.id)
-        gone.update(connection.execute(taken).scalars())
-    return gone
+    taken_ids: set[int] = set()
+    for chunk in chunks(sorted(ids)):
+        statement = delete(inbox).where(is_among(connection, inbox.c.id, chunk)).returning(inbox.c.id)
+        taken_ids.update(connection.execute(statement).scalars())
+    return taken_ids
 
 
 def park_event(connection: Connection, event_id: int, reason: str, integrations: Sequence[int] = ()) -> bool:
@@ -224,45 +224,45 @@ def park_event(connection: Connection, event_id: int, reason: str, integrations:
     values: dict[str, Any] = {"parked_reason": reason}
     if integrations:
         values["parked_for"] = list(integrations)
-    waiting = update(inbox).where(inbox.c.id == event_id, inbox.c.parked_reason.is_(None))
-    return connection.execute(waiting.values(values)).rowcount == 1
+    statement = update(inbox).where(inbox.c.id == event_id, inbox.c.parked_reason.is_(None))
+    return connection.execute(statement.values(values)).rowcount == 1
 
 
 def unpark_events(connection: Connection, ids: Sequence[int] | None = None) -> int:
     """Make all or some parked events wait again. Returns how many."""
-    which = update(inbox).where(inbox.c.parked_reason.is_not(None))
+    statement = update(inbox).where(inbox.c.parked_reason.is_not(None))
     if ids is not None:
-        which = which.where(inbox.c.id.in_(ids))
-    return connection.execute(which.values(parked_reason=None)).rowcount
+        statement = statement.where(inbox.c.id.in_(ids))
+    return connection.execute(statement.values(parked_reason=None)).rowcount
 
 
 def parked_by_reason(connection: Connection) -> list[Parked]:
     """Return parked events by reason, the most frequent first."""
-    grouped = (
+    query = (
         select(inbox.c.parked_reason, func.count().label("n"), func.min(inbox.c.received_at))
         .where(inbox.c.parked_reason.is_not(None))
         .group_by(inbox.c.parked_reason)
         .order_by(func.count().desc(), inbox.c.parked_reason)
     )
-    return [Parked(reason, n, oldest_at) for reason, n, oldest_at in connection.execute(grouped)]
+    return [Parked(reason, n, oldest_at) for reason, n, oldest_at in connection.execute(query)]
 
 
-def newest_waiting_events(connection: Connection, most: int) -> list[tuple[Waiting, str | None]]:
+def newest_waiting_events(connection: Connection, limit: int) -> list[tuple[Waiting, str | None]]:
     """Return the newest waiting events, with the reason if they are parked."""
-    wanted = _kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(most)
-    return [(Waiting(*row[:-1]), row[-1]) for row in connection.execute(wanted)]
+    query = _kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(limit)
+    return [(Waiting(*row[:-1]), row[-1]) for row in connection.execute(query)]
 
 
 def parked_ids(connection: Connection, after_id: int, limit: int) -> list[int]:
     """Return parked ids above ``after_id``, in order."""
-    wanted = select(inbox.c.id).where(inbox.c.id > after_id, inbox.c.parked_reason.is_not(None))
-    return list(connection.scalars(wanted.order_by(inbox.c.id).limit(limit)))
+    query = select(inbox.c.id).where(inbox.c.id > after_id, inbox.c.parked_reason.is_not(None))
+    return list(connection.scalars(query.order_by(inbox.c.id).limit(limit)))
 
 
 def ids_between(connection: Connection, first: int, last: int) -> list[int]:
     """Return the ids of a range that still wait and are not parked."""
-    wanted = select(inbox.c.id).where(inbox.c.id.between(first, last), inbox.c.parked_reason.is_(None))
-    return list(connection.scalars(wanted.order_by(inbox.c.id)))
+    query = select(inbox.c.id).where(inbox.c.id.between(first, last), inbox.c.parked_reason.is_(None))
+    return list(connection.scalars(query.order_by(inbox.c.id)))
 
 
 def overdue_ids(connection: Connection, after_id: int, received_before: float, limit: int) -> list[int]:
@@ -271,33 +271,33 @@ def overdue_ids(connection: Connection, after_id: int, received_before: float, l
     is_old = or_(
         inbox.c.received_at < received_before, inbox.c.received_at > received_before + CLOCK_STEP_SECONDS
     )
-    wanted = (
+    query = (
         select(inbox.c.id)
         .where(inbox.c.id > after_id, is_old, inbox.c.parked_reason.is_(None))
         .order_by(inbox.c.id)
         .limit(limit)
     )
-    return list(connection.scalars(wanted))
+    return list(connection.scalars(query))
 
 
-def count_waiting(connection: Connection, most: int | None = None) -> int:
-    """Count waiting events, up to ``most``."""
-    waiting = select(inbox.c.id).limit(most).subquery()
-    return connection.scalar(select(func.count()).select_from(waiting)) or 0
+def count_waiting(connection: Connection, limit: int | None = None) -> int:
+    """Count waiting events, up to ``limit``."""
+    ids = select(inbox.c.id).limit(limit).subquery()
+    return connection.scalar(select(func.count()).select_from(ids)) or 0
 
 
 def backlogs(connection: Connection, source_ids: Sequence[str]) -> Counter[tuple[str, Trust]]:
     """Count the waiting events by source and trust."""
-    found: Counter[tuple[str, Trust]] = Counter()
-    for some in chunks(source_ids):
-        counted = (
+    counts: Counter[tuple[str, Trust]] = Counter()
+    for chunk in chunks(source_ids):
+        query = (
             select(inbox.c.source_id, inbox.c.trust, func.count())
-            .where(is_among(connection, inbox.c.source_id, some))
+            .where(is_among(connection, inbox.c.source_id, chunk))
             .group_by(inbox.c.source_id, inbox.c.trust)
         )
-        for source_id, trust, n in connection.execute(counted):
-            found[source_id, Trust(trust)] = n
-    return found
+        for source_id, trust, n in connection.execute(query):
+            counts[source_id, Trust(trust)] = n
+    return counts
 
 
 def _waiting() -> Any:

@@ -64,8 +64,8 @@ def any_lease_expired(connection: Connection) -> bool:
 def take_expired_leases(connection: Connection) -> list[int]:
     """Delete expired leases. Returns the ids, in order, that no valid lease holds."""
     expired = delete(inbox_lease).where(has_passed(inbox_lease.c.lease_until, _now(connection)))
-    gone = connection.scalars(expired.returning(inbox_lease.c.inbox_ids))
-    return sorted({event_id for ids in gone for event_id in ids})
+    id_lists = connection.scalars(expired.returning(inbox_lease.c.inbox_ids))
+    return sorted({event_id for ids in id_lists for event_id in ids})
 
 
 def try_claim_lock(connection: Connection) -> bool:
@@ -107,13 +107,13 @@ def waiting_groups(connection: Connection, received_before: float) -> list[Waiti
     Costs one index lookup per source and trust, however long the backlog is.
     """
     oldest = [_oldest_of(trust).label(trust.name) for trust in Trust]
-    found = [
+    groups = [
         WaitingGroup(InboxGroup(row.id, trust), received_at)
         for row in connection.execute(select(source.c.id, *oldest))
         for trust in Trust
         if (received_at := getattr(row, trust.name)) is not None and received_at < received_before
     ]
-    return sorted(found, key=lambda head: head.received_at)
+    return sorted(groups, key=lambda head: head.received_at)
 
 
 def _oldest_of(trust: Trust) -> Any:
@@ -127,27 +127,27 @@ def _oldest_of(trust: Trust) -> Any:
 
 
 def oldest_ids(
-    connection: Connection, groups: Sequence[InboxGroup], received_before: float, most: int
+    connection: Connection, groups: Sequence[InboxGroup], received_before: float, limit: int
 ) -> list[list[int]]:
-    """Return the ids of each group's oldest events received before a time, at most ``most`` per group."""
+    """Return the ids of each group's oldest events received before a time, at most ``limit`` per group."""
     if not groups:
         return []
-    parts = [_ids_of(number, group, received_before, most) for number, group in enumerate(groups)]
-    found: list[list[int]] = [[] for _ in groups]
+    parts = [_ids_of(number, group, received_before, limit) for number, group in enumerate(groups)]
+    ids_by_group: list[list[int]] = [[] for _ in groups]
     for number, event_id in connection.execute(union_all(*parts)):
-        found[number].append(event_id)
-    return found
+        ids_by_group[number].append(event_id)
+    return ids_by_group
 
 
-def _ids_of(number: int, group: InboxGroup, received_before: float, most: int) -> Any:
-    wanted = (
+def _ids_of(number: int, group: InboxGroup, received_before: float, limit: int) -> Any:
+    ids = (
         select(inbox.c.id)
         .where(_belongs_to(group.source_id, group.trust), inbox.c.received_at < received_before)
         .order_by(inbox.c.received_at)
-        .limit(most)
+        .limit(limit)
         .subquery(f"group{number}")
     )
-    return select(literal_column(str(number)), wanted.c.id)
+    return select(literal_column(str(number)), ids.c.id)
 
 
 def _belongs_to(source_id: Any, trust: int) -> Any:
@@ -177,11 +177,11 @@ def overdue_ranges(
     each row is named again within two rounds. ``held`` rows are left out unless they are between others.
     """
     front, _ = watermarks.read_watermark(connection, _FRONT)
-    position, began = watermarks.read_watermark(connection, _ROUND)
+    position, round_start = watermarks.read_watermark(connection, _ROUND)
     end, _ = watermarks.read_watermark(connection, _ROUND_END)
     # A clock that stepped back must not delay the next round.
-    if position >= end and abs(now - began) >= round_seconds:
-        position, began = 0, now
+    if position >= end and abs(now - round_start) >= round_seconds:
+        position, round_start = 0, now
         end = (connection.scalar(select(func.max(inbox.c.id))) or 0) if is_queue_long else front
     ranges: list[tuple[int, int]] = []
     if position < end:
@@ -191,8 +191,8 @@ def overdue_ranges(
     if not is_queue_long:
         front = _read_on(connection, front, None, received_before, most_ranges, held, ranges)
     watermarks.set_watermark(connection, _FRONT, front, now)
-    watermarks.set_watermark(connection, _ROUND, position, began)
-    watermarks.set_watermark(connection, _ROUND_END, end, began)
+    watermarks.set_watermark(connection, _ROUND, position, round_start)
+    watermarks.set_watermark(connection, _ROUND_END, end, round_start)
     return ranges
 
 
@@ -212,8 +212,8 @@ def _read_on(
         if end is not None:
             is_last = is_last or ids[-1] >= end
             ids = [event_id for event_id in ids if event_id <= end]
-        if free := [event_id for event_id in ids if event_id not in held]:
-            ranges.append((free[0], free[-1]))
+        if free_ids := [event_id for event_id in ids if event_id not in held]:
+            ranges.append((free_ids[0], free_ids[-1]))
         if is_last:
             return end if end is not None else ids[-1] if ids else position
         position = ids[-1]

@@ -57,8 +57,8 @@ class SpooledRequest:
 
     @classmethod
     def _from_text(cls, text: bytes) -> "SpooledRequest":
-        made = orjson.loads(text)
-        signed = made["signed"] and SignedRequest(b64decode(made["signed"][0]), made["signed"][1])
+        record = orjson.loads(text)
+        signed = record["signed"] and SignedRequest(b64decode(record["signed"][0]), record["signed"][1])
         events = (
             Accepted(
                 source_id=source_id,
@@ -69,9 +69,9 @@ class SpooledRequest:
                 body=b64decode(body),
                 trust=Trust(trust),
             )
-            for source_id, anonymous_key, user_key, informs, received_at, body, trust in made["events"]
+            for source_id, anonymous_key, user_key, informs, received_at, body, trust in record["events"]
         )
-        return cls(b64decode(made["key"]), tuple(events), signed or None)
+        return cls(b64decode(record["key"]), tuple(events), signed or None)
 
 
 def _to_text(value: bytes | None) -> str | None:
@@ -136,14 +136,14 @@ class Segment:
             if self.is_broken:
                 # A second flush succeeds, although the bytes of the first may be gone.
                 raise OSError("an earlier flush of the file failed")
-            reached = self.end
+            flushed_end = self.end
             try:
                 os.fsync(self._file)
             except OSError:
                 # The kernel reports a failed flush once, and may have dropped the bytes.
                 self.is_broken = True
                 raise
-            self._synced = reached
+            self._synced = flushed_end
 
     def _cut_off(self) -> None:
         try:

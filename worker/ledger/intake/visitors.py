@@ -26,32 +26,32 @@ class StoredVisitor:
 
 def load_visitors(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, StoredVisitor]:
     """Return the stored visitors by key."""
-    found: dict[bytes, StoredVisitor] = {}
-    for some in chunks(list(keys)):
-        wanted = select(visitor.c.key, visitor.c.body, visitor.c.version).where(
-            is_among(connection, visitor.c.key, some)
+    by_key: dict[bytes, StoredVisitor] = {}
+    for chunk in chunks(list(keys)):
+        query = select(visitor.c.key, visitor.c.body, visitor.c.version).where(
+            is_among(connection, visitor.c.key, chunk)
         )
-        found.update({key: StoredVisitor(body, version) for key, body, version in connection.execute(wanted)})
-    return found
+        by_key.update({key: StoredVisitor(body, version) for key, body, version in connection.execute(query)})
+    return by_key
 
 
-def save_visitors(connection: Connection, changed: Mapping[bytes, StoredVisitor], now: float) -> None:
+def save_visitors(connection: Connection, visitors: Mapping[bytes, StoredVisitor], now: float) -> None:
     """Write visitors, each with the version that was read (0 if there was none).
 
     Raises:
         VersionConflictError: a version has changed; roll the transaction back.
     """
-    if not changed:
+    if not visitors:
         return
-    _hold(connection, [key for key, known in changed.items() if known.version])
+    _hold(connection, [key for key, stored in visitors.items() if stored.version])
     # Sorted, so that two writers lock the same rows in the same order.
     rows = [
-        {"key": key, "body": known.body, "version": known.version + 1, "updated_at": now}
-        for key, known in sorted(changed.items(), key=lambda item: item[0])
+        {"key": key, "body": stored.body, "version": stored.version + 1, "updated_at": now}
+        for key, stored in sorted(visitors.items(), key=lambda item: item[0])
     ]
     # Counts returned rows: a driver does not count what many inserts wrote.
-    written = insert_all(connection, visitor, rows, _over_what_was_seen)
-    if len(written) != len(rows):
+    returned = insert_all(connection, visitor, rows, _over_what_was_seen)
+    if len(returned) != len(rows):
         raise VersionConflictError
 
 
@@ -64,11 +64,11 @@ def _over_what_was_seen(new: Any) -> Any:
     return seen.returning(visitor.c.key)
 
 
-def _hold(connection: Connection, known: Sequence[bytes]) -> None:
+def _hold(connection: Connection, keys: Sequence[bytes]) -> None:
     """Lock stored visitors. One that was deleted meanwhile must not be written again."""
-    for some in chunks(sorted(known)):
-        held = select(visitor.c.key).where(is_among(connection, visitor.c.key, some)).order_by(visitor.c.key)
-        if len(connection.execute(held.with_for_update()).all()) != len(some):
+    for chunk in chunks(sorted(keys)):
+        lock = select(visitor.c.key).where(is_among(connection, visitor.c.key, chunk)).order_by(visitor.c.key)
+        if len(connection.execute(lock.with_for_update()).all()) != len(chunk):
             raise VersionConflictError
 
 

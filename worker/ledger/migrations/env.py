@@ -53,25 +53,25 @@ class _ResumablePostgresqlImpl(PostgresqlImpl):
 
     def drop_index(self, index: Index, **kw: Any) -> None:  # noqa: ARG002 - the signature is that of alembic
         version = self._scalar("SELECT max(version_num) FROM alembic_version")
-        kept = f"{index.name}{_REPLACED}{version}"
-        if self._validity(str(index.name)) is not None and self._validity(kept) is None:
-            self._exec(text(f'ALTER INDEX "{index.name}" RENAME TO "{kept}"'))
+        new_name = f"{index.name}{_REPLACED}{version}"
+        if self._validity(str(index.name)) is not None and self._validity(new_name) is None:
+            self._exec(text(f'ALTER INDEX "{index.name}" RENAME TO "{new_name}"'))
 
     def drop_replaced(self, version: str | None) -> None:
         """Drop the indexes that migrations before this version have replaced."""
-        wanted = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relnamespace = current_schema()::regnamespace"
-        for name in self._connection.execute(text(wanted)).scalars().all():
+        query = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relnamespace = current_schema()::regnamespace"
+        for name in self._connection.execute(text(query)).scalars().all():
             _, mark, until = name.rpartition(_REPLACED)
             if mark and until != version:
                 self._exec(text(f'DROP INDEX CONCURRENTLY "{name}"'))
 
     def _validity(self, name: str) -> bool | None:
-        valid: bool | None = self._scalar(
+        is_valid: bool | None = self._scalar(
             "SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
             "WHERE relname = :name AND relnamespace = current_schema()::regnamespace",
             name=name,
         )
-        return valid
+        return is_valid
 
     def _has_rows(self, table: str) -> bool:
         return bool(self._scalar("SELECT pg_relation_size(to_regclass(:name)) > 0", name=table))

@@ -38,8 +38,8 @@ def is_pending_of(integration_number: Any, test: bool, offline: bool) -> ColumnE
 
 def _pending_of_each(column: ColumnElement[Any], test: bool, offline: bool) -> Select[Any]:
     """Select a column of the pending deliveries of the outer statement's integration, in order."""
-    waiting = select(column).where(is_pending_of(integration.c.id, test, offline)).correlate(integration)
-    return waiting.order_by(PENDING_ORDER)
+    query = select(column).where(is_pending_of(integration.c.id, test, offline)).correlate(integration)
+    return query.order_by(PENDING_ORDER)
 
 
 def first_pending(column: ColumnElement[Any], test: bool, offline: bool) -> ScalarSelect[Any]:
@@ -61,39 +61,39 @@ class WaitingDeliveries:
 def pending_by_integration(connection: Connection) -> dict[int, WaitingDeliveries]:
     """Return what waits for a batch, by integration number. Integrations without pending deliveries are left out."""
     # The oldest is the first in the index, which is read without the rows.
-    counted = (
+    counts = (
         select(delivery.c.integration_id, func.count().label("n"), func.min(delivery.c.id).label("first"))
         .where(IS_PENDING)
         .group_by(delivery.c.integration_id)
         .subquery()
     )
-    wanted = select(counted.c.integration_id, counted.c.n, delivery.c.accepted_at).join(
-        delivery, delivery.c.id == counted.c.first
+    query = select(counts.c.integration_id, counts.c.n, delivery.c.accepted_at).join(
+        delivery, delivery.c.id == counts.c.first
     )
     return {
-        row.integration_id: WaitingDeliveries(row.n, row.accepted_at) for row in connection.execute(wanted)
+        row.integration_id: WaitingDeliveries(row.n, row.accepted_at) for row in connection.execute(query)
     }
 
 
 def pending_by_account(connection: Connection) -> dict[str, WaitingDeliveries]:
     """Return what waits for a batch, by ad account id. Accounts without pending deliveries are left out."""
-    wanted = select(integration.c.id, ad_account.c.ad_account_id).join(
+    query = select(integration.c.id, ad_account.c.ad_account_id).join(
         ad_account, ad_account.c.id == integration.c.ad_account
     )
-    account_ids = {row.id: row.ad_account_id for row in connection.execute(wanted)}
-    found: dict[str, WaitingDeliveries] = {}
+    account_ids = {row.id: row.ad_account_id for row in connection.execute(query)}
+    by_account: dict[str, WaitingDeliveries] = {}
     for number, waiting in pending_by_integration(connection).items():
         if number in account_ids:
-            so_far = found.get(account_ids[number], WaitingDeliveries(0, waiting.since))
-            found[account_ids[number]] = WaitingDeliveries(
-                so_far.deliveries + waiting.deliveries, min(so_far.since, waiting.since)
+            total = by_account.get(account_ids[number], WaitingDeliveries(0, waiting.since))
+            by_account[account_ids[number]] = WaitingDeliveries(
+                total.deliveries + waiting.deliveries, min(total.since, waiting.since)
             )
-    return found
+    return by_account
 
 
 def in_flight_by_account(connection: Connection) -> dict[str, WaitingDeliveries]:
     """Return what is in unsettled batches, by ad account id."""
-    wanted = (
+    query = (
         select(
             ad_account.c.ad_account_id,
             func.sum(batch.c.events).label("n"),
@@ -104,7 +104,7 @@ def in_flight_by_account(connection: Connection) -> dict[str, WaitingDeliveries]
         .group_by(ad_account.c.ad_account_id)
     )
     return {
-        row.ad_account_id: WaitingDeliveries(int(row.n), row.created_at) for row in connection.execute(wanted)
+        row.ad_account_id: WaitingDeliveries(int(row.n), row.created_at) for row in connection.execute(query)
     }
 
 
@@ -112,12 +112,12 @@ def in_flight_by_integration(connection: Connection) -> dict[int, int]:
     """Count the deliveries in unsettled batches, by integration number."""
     # There are few live batches, and an index finds the deliveries of each.
     live = select(batch.c.id).where(IS_LIVE)
-    counted = (
+    query = (
         select(delivery.c.integration_id, func.count().label("n"))
         .where(delivery.c.batch_id.in_(live), IS_OPEN_UNINDEXED)
         .group_by(delivery.c.integration_id)
     )
-    return {row.integration_id: row.n for row in connection.execute(counted)}
+    return {row.integration_id: row.n for row in connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,25 +141,25 @@ class AccountState:
 
 def account_statuses(connection: Connection, now: float, most_pending: int) -> list[AccountState]:
     """Return the state of each ad account that an integration uses, in the order of their ids."""
-    in_flight, waiting = in_flight_by_account(connection), _pending_by_account(connection, most_pending)
+    in_flight, pending = in_flight_by_account(connection), _pending_by_account(connection, most_pending)
     problems_by_account = _problems(connection)
-    wanted = select(ad_account).where(ad_account.c.id.in_(select(integration.c.ad_account)))
+    query = select(ad_account).where(ad_account.c.id.in_(select(integration.c.ad_account)))
     return [
         _account_state(
             row,
-            waiting.get(row.id),
+            pending.get(row.id),
             in_flight.get(row.ad_account_id),
             problems_by_account.get(row.id, ()),
             now,
         )
-        for row in connection.execute(wanted.order_by(ad_account.c.ad_account_id))
+        for row in connection.execute(query.order_by(ad_account.c.ad_account_id))
     ]
 
 
 def oldest_waiting_since(connection: Connection) -> float | None:
     """Return when the oldest event that waits to be ingested was received. Parked events need manual action."""
-    waiting = select(inbox.c.received_at).where(inbox.c.parked_reason.is_(None))
-    return connection.scalar(waiting.order_by(inbox.c.id).limit(1))
+    query = select(inbox.c.received_at).where(inbox.c.parked_reason.is_(None))
+    return connection.scalar(query.order_by(inbox.c.id).limit(1))
 
 
 def _account_state(
@@ -169,7 +169,7 @@ def _account_state(
     problems: Sequence[str],
     now: float,
 ) -> AccountState:
-    spent = max(0.0, row.arrival_at - now) * row.rate_limit_rps
+    spent_tokens = max(0.0, row.arrival_at - now) * row.rate_limit_rps
     return AccountState(
         ad_account_id=row.ad_account_id,
         pending=pending.deliveries if pending else 0,
@@ -178,46 +178,46 @@ def _account_state(
         in_flight_since=in_flight.since if in_flight else None,
         paused=_PAUSED in problems,
         breaker_open=_BREAKER in problems,
-        rate_tokens=max(0.0, row.rate_limit_burst - spent),
+        rate_tokens=max(0.0, row.rate_limit_burst - spent_tokens),
         last_request_at=row.arrival_at,
     )
 
 
 def _problems(connection: Connection) -> dict[int, list[str]]:
     """Return the problems of each ad account. Credentials that no integration uses do not count."""
-    found: dict[int, list[str]] = defaultdict(list)
-    used = select(credential.c.ad_account, credential.c.paused_at, credential.c.breaker_open_until).where(
+    problems: dict[int, list[str]] = defaultdict(list)
+    query = select(credential.c.ad_account, credential.c.paused_at, credential.c.breaker_open_until).where(
         credential.c.id.in_(select(integration.c.credential_id))
     )
-    for row in connection.execute(used):
+    for row in connection.execute(query):
         if row.paused_at is not None:
-            found[row.ad_account].append(_PAUSED)
+            problems[row.ad_account].append(_PAUSED)
         if row.breaker_open_until is not None:
-            found[row.ad_account].append(_BREAKER)
-    return found
+            problems[row.ad_account].append(_BREAKER)
+    return problems
 
 
-def _pending_by_account(connection: Connection, most: int) -> dict[int, WaitingDeliveries]:
-    found: dict[int, WaitingDeliveries] = {}
+def _pending_by_account(connection: Connection, limit: int) -> dict[int, WaitingDeliveries]:
+    by_account: dict[int, WaitingDeliveries] = {}
     for kind in KINDS:
-        for account, n, since in connection.execute(_pending_of_kind(most, *kind)):
+        for account, n, since in connection.execute(_pending_of_kind(limit, *kind)):
             if since is not None:
-                so_far = found.get(account, WaitingDeliveries(0, since))
-                found[account] = WaitingDeliveries(so_far.deliveries + n, min(so_far.since, since))
-    return found
+                total = by_account.get(account, WaitingDeliveries(0, since))
+                by_account[account] = WaitingDeliveries(total.deliveries + n, min(total.since, since))
+    return by_account
 
 
-def _pending_of_kind(most: int, test: bool, offline: bool) -> Select[Any]:
-    some = _pending_of_each(delivery.c.accepted_at, test, offline).limit(most).subquery()
-    counted = select(func.count()).select_from(some).scalar_subquery()
+def _pending_of_kind(limit: int, test: bool, offline: bool) -> Select[Any]:
+    rows = _pending_of_each(delivery.c.accepted_at, test, offline).limit(limit).subquery()
+    count = select(func.count()).select_from(rows).scalar_subquery()
     first = first_pending(delivery.c.accepted_at, test, offline)
-    return select(integration.c.ad_account, counted, first)
+    return select(integration.c.ad_account, count, first)
 
 
 def last_delivered_at(connection: Connection, ad_account_id: str, since: float) -> float | None:
     """Return when Pinterest last accepted an event for an ad account, if after ``since``."""
     took_one = exists().where(delivery.c.batch_id == batch.c.id, IS_OPEN_UNINDEXED)
-    wanted = (
+    query = (
         select(batch.c.settled_at)
         .join(ad_account, ad_account.c.id == batch.c.ad_account)
         .where(
@@ -229,4 +229,4 @@ def last_delivered_at(connection: Connection, ad_account_id: str, since: float) 
         )
         .order_by(batch.c.settled_at.desc())
     )
-    return connection.scalar(wanted.limit(1))
+    return connection.scalar(query.limit(1))

@@ -61,39 +61,39 @@ def balance_books(connection: Connection) -> Books:
     Only waiting rows are counted. The rest is read from the tallies, which were written in the transactions that
     ended the events and deliveries. So the cost does not grow with the history.
     """
-    counted = tallies.totals_by_integration(connection)
-    found: _Counts = defaultdict(Counter)
-    for number, outcomes in counted.items():
-        found[number] = _booked_ends(outcomes)
-        found[number].subtract(_removed(outcomes))
+    tally_counts = tallies.totals_by_integration(connection)
+    row_counts: _Counts = defaultdict(Counter)
+    for number, outcomes in tally_counts.items():
+        row_counts[number] = _booked_ends(outcomes)
+        row_counts[number].subtract(_removed(outcomes))
     for number, waiting in account_status.pending_by_integration(connection).items():
-        found[number]["pending"] = waiting.deliveries
+        row_counts[number]["pending"] = waiting.deliveries
     for number, n in account_status.in_flight_by_integration(connection).items():
-        found[number]["in_flight"] = n
-    return _close(connection, counted, found, ())
+        row_counts[number]["in_flight"] = n
+    return _close(connection, tally_counts, row_counts, ())
 
 
 def recount_books(connection: Connection) -> Books:
     """Count every row, too, and compare each state with the tallies."""
-    grouped = (
+    query = (
         select(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test, func.count())
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
         .group_by(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test)
     )
-    found: _Counts = defaultdict(Counter)
-    for number, state, status, test, n in connection.execute(grouped):
-        found[number][reported_state(state, status, test=test)] += n
+    row_counts: _Counts = defaultdict(Counter)
+    for number, state, status, test, n in connection.execute(query):
+        row_counts[number][reported_state(state, status, test=test)] += n
     owned = _BooksLine("waiting deliveries with an integration", *ownership.count_owned(connection))
-    return _close(connection, tallies.totals_by_integration(connection), found, (owned,))
+    return _close(connection, tallies.totals_by_integration(connection), row_counts, (owned,))
 
 
 _Counts = dict[int, Counter[str]]
 
 
 def _close(
-    connection: Connection, counted: _Counts, found: _Counts, more_lines: tuple[_BooksLine, ...]
+    connection: Connection, tally_counts: _Counts, row_counts: _Counts, more_lines: tuple[_BooksLine, ...]
 ) -> Books:
-    total: Counter[str] = sum(counted.values(), Counter())
+    total: Counter[str] = sum(tally_counts.values(), Counter())
     events = {
         "inbox": inbox.count_waiting(connection),
         tallies.CONSUMED: total[tallies.CONSUMED],
@@ -102,11 +102,11 @@ def _close(
         tallies.ERASED: total[tallies.EVENT_ERASED],
     }
     accounts = _account_ids(connection)
-    booked, stored = _by_account(counted, accounts), _by_account(found, accounts)
-    everything: Counter[str] = sum(stored.values(), Counter())
+    booked, stored = _by_account(tally_counts, accounts), _by_account(row_counts, accounts)
+    row_total: Counter[str] = sum(stored.values(), Counter())
     lines = [
         _BooksLine("events accepted", total[tallies.ACCEPTED], sum(events.values())),
-        *_lines("deliveries", total, everything),
+        *_lines("deliveries", total, row_total),
         _BooksLine(
             "waiting batches with an integration that can send them",
             *ownership.count_waiting_batches(connection),
@@ -116,44 +116,44 @@ def _close(
     for account in sorted(booked.keys() | stored.keys()):
         lines += _lines(f"{account}:", booked[account], stored[account])
     by_account = {account: dict(+states) for account, states in sorted(stored.items())}
-    return Books(events, dict(+everything), by_account, _removed(total).total(), tuple(lines))
+    return Books(events, dict(+row_total), by_account, _removed(total).total(), tuple(lines))
 
 
-def _lines(whose: str, counted: Counter[str], stored: Counter[str]) -> list[_BooksLine]:
-    booked, removed = _booked_ends(counted), _removed(counted)
-    created = _BooksLine(f"{whose} created", counted[tallies.CREATED], stored.total() + removed.total())
+def _lines(owner: str, outcomes: Counter[str], stored: Counter[str]) -> list[_BooksLine]:
+    booked, removed = _booked_ends(outcomes), _removed(outcomes)
+    created = _BooksLine(f"{owner} created", outcomes[tallies.CREATED], stored.total() + removed.total())
     return [
         created,
-        *(_BooksLine(f"{whose} {end}", booked[end], stored[end] + removed[end]) for end in _ALL_ENDS),
+        *(_BooksLine(f"{owner} {end}", booked[end], stored[end] + removed[end]) for end in _ALL_ENDS),
     ]
 
 
-def _removed(counted: Counter[str]) -> Counter[str]:
+def _removed(outcomes: Counter[str]) -> Counter[str]:
     """Return how many deliveries in each final state retention has deleted."""
-    gone = [(outcome, n) for outcome, n in counted.items() if outcome.startswith(tallies.PURGED)]
-    return Counter({outcome.removeprefix(tallies.PURGED): n for outcome, n in gone})
+    pairs = [(outcome, n) for outcome, n in outcomes.items() if outcome.startswith(tallies.PURGED)]
+    return Counter({outcome.removeprefix(tallies.PURGED): n for outcome, n in pairs})
 
 
-def _booked_ends(counted: Counter[str]) -> Counter[str]:
+def _booked_ends(outcomes: Counter[str]) -> Counter[str]:
     """Return how many deliveries got each final state, by the tallies."""
-    return Counter({end: counted[end] - counted[tallies.LEFT + end] for end in _ALL_ENDS})
+    return Counter({end: outcomes[end] - outcomes[tallies.LEFT + end] for end in _ALL_ENDS})
 
 
 def _by_account(counts: _Counts, accounts: dict[int, str]) -> dict[str, Counter[str]]:
     """Sum up by ad account. Both sides of an integration's comparison go to the same account."""
-    summed: dict[str, Counter[str]] = defaultdict(Counter)
-    for number, counted in counts.items():
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for number, outcomes in counts.items():
         # Events that have no integration yet belong to no account.
         if number:
-            summed[accounts.get(number, _GONE)].update(counted)
-    return summed
+            sums[accounts.get(number, _GONE)].update(outcomes)
+    return sums
 
 
 def _account_ids(connection: Connection) -> dict[int, str]:
-    wanted = select(integration.c.id, ad_account.c.ad_account_id).join(
+    query = select(integration.c.id, ad_account.c.ad_account_id).join(
         ad_account, ad_account.c.id == integration.c.ad_account
     )
-    return {row.id: row.ad_account_id for row in connection.execute(wanted)}
+    return {row.id: row.ad_account_id for row in connection.execute(query)}
 
 
 def reported_state(state: int, batch_status: int | None, *, test: bool) -> str:

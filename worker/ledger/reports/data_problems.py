@@ -52,17 +52,17 @@ def shares_by_kind(counts: Iterable[ProblemCount], place: int) -> dict[tuple[str
     Under `ALL_EVENTS` are all names together, with the events that have none.
     """
     events: Counter[tuple[str, str]] = Counter()
-    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    problems: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for count in counts:
         # In a fixed order: of two equal shares, the one of all events is reported.
         for name in dict.fromkeys((ALL_EVENTS, count.event_name)):
             if count.problem:
-                found[count.source_id, count.problem][name] += count.counts[place]
+                problems[count.source_id, count.problem][name] += count.counts[place]
             else:
                 events[count.source_id, name] += count.counts[place]
     return {
         key: {name: Share(name, n, events[key[0], name]) for name, n in by_name.items()}
-        for key, by_name in found.items()
+        for key, by_name in problems.items()
     }
 
 
@@ -84,12 +84,12 @@ def append_problems(connection: Connection, events: Iterable[Sequence[NewDeliver
     names: dict[tuple[str, str], set[str]] = defaultdict(set)
     examples: dict[tuple[str, str, str], tuple[NewDelivery, FoundProblem]] = {}
     for deliveries in events:
-        found = {problem.kind: (new, problem) for new in reversed(deliveries) for problem in new.problems}
-        for kind, (new, problem) in found.items():
+        by_kind = {problem.kind: (new, problem) for new in reversed(deliveries) for problem in new.problems}
+        for kind, (new, problem) in by_kind.items():
             counts[Entry(new.source_id, 0, deliveries[0].event_name, PROBLEM + kind)] += 1
-            shown = names[new.source_id, kind]
-            if len(shown) < _MOST_EXAMPLES or new.source_name in shown:
-                shown.add(new.source_name)
+            shown_names = names[new.source_id, kind]
+            if len(shown_names) < _MOST_EXAMPLES or new.source_name in shown_names:
+                shown_names.add(new.source_name)
                 examples[new.source_id, kind, new.source_name] = new, problem
     tallies.append_tallies(connection, counts, now)
     numbers = newest_delivery_ids(connection, {new.event_id for new, _ in examples.values()})
@@ -114,16 +114,16 @@ def count_problems(
     """Return the counts of a source, or of all sources, since each of some hours (counted since 1970)."""
     keys = (tally.c.source_id, tally.c.outcome, tally.c.event_name)
     sums = [func.sum(case((tally.c.hour >= since, tally.c.n), else_=0)) for since in since_hours]
-    wanted = select(*keys, *sums).where(
+    query = select(*keys, *sums).where(
         COUNTS_EVENTS,
         tally.c.hour >= min(since_hours),
         or_(tally.c.outcome == tallies.MAPPED, tally.c.outcome.startswith(PROBLEM)),
     )
     if source_id is not None:
-        wanted = wanted.where(tally.c.source_id == source_id)
+        query = query.where(tally.c.source_id == source_id)
     return [
         ProblemCount(row[0], row[1].removeprefix(PROBLEM) if row[1] != tallies.MAPPED else "", row[2], n)
-        for row in connection.execute(wanted.group_by(*keys))
+        for row in connection.execute(query.group_by(*keys))
         if any(n := tuple(int(count) for count in row[3:]))
     ]
 
@@ -135,7 +135,7 @@ def newest_examples(connection: Connection, source_id: str) -> list[ProblemExamp
         .where(problem_example.c.source_id == source_id)
         .group_by(problem_example.c.problem, problem_example.c.event_name)
     )
-    wanted = select(
+    query = select(
         problem_example.c.problem,
         problem_example.c.event_name,
         problem_example.c.delivery_id,
@@ -143,18 +143,18 @@ def newest_examples(connection: Connection, source_id: str) -> list[ProblemExamp
         problem_example.c.sentence,
         problem_example.c.address,
     ).where(problem_example.c.id.in_(newest))
-    return [ProblemExample(*row) for row in connection.execute(wanted.order_by(problem_example.c.id.desc()))]
+    return [ProblemExample(*row) for row in connection.execute(query.order_by(problem_example.c.id.desc()))]
 
 
 def drop_older_examples(connection: Connection, limit: int) -> int:
     """Keep the newest example of each event name, and few names for each source and kind. Returns how many went."""
     kind = (problem_example.c.source_id, problem_example.c.problem)
     newest = select(func.max(problem_example.c.id)).group_by(*kind, problem_example.c.event_name)
-    older = select(problem_example.c.id).where(problem_example.c.id.not_in(newest)).limit(limit)
-    ids = list(connection.scalars(older))
+    older_ids = select(problem_example.c.id).where(problem_example.c.id.not_in(newest)).limit(limit)
+    ids = list(connection.scalars(older_ids))
     if not ids:
         place = func.row_number().over(partition_by=kind, order_by=problem_example.c.id.desc())
         ranked = select(problem_example.c.id, place.label("place")).subquery()
-        beyond = select(ranked.c.id).where(ranked.c.place > _MOST_EXAMPLES).limit(limit)
-        ids = list(connection.scalars(beyond))
+        excess_ids = select(ranked.c.id).where(ranked.c.place > _MOST_EXAMPLES).limit(limit)
+        ids = list(connection.scalars(excess_ids))
     return connection.execute(delete(problem_example).where(problem_example.c.id.in_(ids))).rowcount

@@ -90,25 +90,25 @@ def quality_since(
 
     ``step_hours`` also groups by time; the first step may be partial.
     """
-    named = [tally.c.integration_id, integration.c.public_id, tally.c.event_name, tally.c.outcome]
+    columns = [tally.c.integration_id, integration.c.public_id, tally.c.event_name, tally.c.outcome]
     step = tally.c.hour - tally.c.hour % step_hours if step_hours else func.min(tally.c.hour)
     # Grouped by the column's label: PostgreSQL treats two bound numbers as two different steps.
-    groups = [*named, "from_hour"] if step_hours else named
-    grouped = (
-        select(*named, step.label("from_hour"), func.sum(tally.c.n).label("n"))
+    groups = [*columns, "from_hour"] if step_hours else columns
+    query = (
+        select(*columns, step.label("from_hour"), func.sum(tally.c.n).label("n"))
         .outerjoin(integration, integration.c.id == tally.c.integration_id)
         .where(tally.c.hour >= since_hour, tally.c.outcome.startswith(QUALITY))
         .group_by(*groups)
         .order_by(tally.c.integration_id, tally.c.event_name)
     )
     if integration_number is not None:
-        grouped = grouped.where(tally.c.integration_id == integration_number)
-    found: dict[_QualityKey, Quality] = {}
-    for row in connection.execute(grouped):
+        query = query.where(tally.c.integration_id == integration_number)
+    qualities: dict[_QualityKey, Quality] = {}
+    for row in connection.execute(query):
         from_hour = max(int(row.from_hour), since_hour) if step_hours else since_hour
         key = _QualityKey(row.public_id, row.event_name, from_hour)
-        found.setdefault(key, Quality()).add(row.outcome.removeprefix(QUALITY).split(","), int(row.n))
-    return dict(sorted(found.items(), key=lambda item: (item[0].integration_id or "", *item[0][1:])))
+        qualities.setdefault(key, Quality()).add(row.outcome.removeprefix(QUALITY).split(","), int(row.n))
+    return dict(sorted(qualities.items(), key=lambda item: (item[0].integration_id or "", *item[0][1:])))
 
 
 def split_combinations(connection: Connection, since_hour: int, limit: int) -> int:
@@ -132,12 +132,12 @@ def split_combinations(connection: Connection, since_hour: int, limit: int) -> i
     saved = 0
     for row in connection.execute(crowded).all():
         group = [key == value for key, value in zip(keys, row, strict=True)]
-        taken = delete(tally).where(*group, *is_combination).returning(tally.c.outcome, tally.c.n)
-        removed = connection.execute(taken).all()
-        words = _words_alone(removed)
+        statement = delete(tally).where(*group, *is_combination).returning(tally.c.outcome, tally.c.n)
+        removed_rows = connection.execute(statement).all()
+        words = _words_alone(removed_rows)
         values = row._asdict()
         insert_all(connection, tally, [values | {"outcome": word, "n": n} for word, n in words.items()])
-        saved += len(removed) - len(words)
+        saved += len(removed_rows) - len(words)
     return saved
 
 
@@ -149,11 +149,11 @@ def _words_alone(combinations: Iterable[tuple[str, int]]) -> Counter[str]:
     return counts
 
 
-def quality_ids_before(connection: Connection, before_hour: int, most: int) -> list[int]:
+def quality_ids_before(connection: Connection, before_hour: int, limit: int) -> list[int]:
     """Return ids of counts of qualities and problems before an hour. The books do not need them."""
     is_old = or_(tally.c.outcome.startswith(QUALITY), tally.c.outcome.startswith(PROBLEM))
-    wanted = select(tally.c.id).where(tally.c.hour < before_hour, is_old)
-    return list(connection.scalars(wanted.limit(most)))
+    query = select(tally.c.id).where(tally.c.hour < before_hour, is_old)
+    return list(connection.scalars(query.limit(limit)))
 
 
 def delete_quality(connection: Connection, ids: list[int]) -> int:

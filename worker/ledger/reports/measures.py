@@ -88,14 +88,14 @@ class Measured:
 
     def buckets(self, histogram: Histogram, label: str = "") -> Iterator[tuple[float, _Amount]]:
         """Yield each bucket's upper bound and its own amount, whatever bounds were in use when it was counted."""
-        found = Measured()
+        regrouped = Measured()
         for key, amount in self.amounts.items():
             if key.name == histogram.name and key.label == label:
                 place = bisect_left(histogram.bounds, key.bound)
                 bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
-                found._add(_MeasureKey("", "", bound), amount.n, amount.total)
+                regrouped._add(_MeasureKey("", "", bound), amount.n, amount.total)
         for bound in (*histogram.bounds, math.inf):
-            yield bound, found.amounts.get(_MeasureKey("", "", bound), _Amount())
+            yield bound, regrouped.amounts.get(_MeasureKey("", "", bound), _Amount())
 
     def _add(self, key: _MeasureKey, n: int, total: float) -> None:
         amount = self.amounts.get(key)
@@ -105,11 +105,11 @@ class Measured:
         amount.total += total
 
 
-def append_measures(connection: Connection, measured: Measured) -> None:
+def append_measures(connection: Connection, collection: Measured) -> None:
     """Append amounts. They are summed up later, so that no row is hot."""
     values = [
         {**key._asdict(), "n": amount.n, "total": amount.total}
-        for key, amount in measured.amounts.items()
+        for key, amount in collection.amounts.items()
         if amount.n
     ]
     rows.insert_all(connection, measure, values)
@@ -117,10 +117,10 @@ def append_measures(connection: Connection, measured: Measured) -> None:
 
 def append_counts(connection: Connection, name: str, counts: Mapping[str, int]) -> None:
     """Append counts of one name by label."""
-    measured = Measured()
+    collection = Measured()
     for label, n in counts.items():
-        measured.count(name, label, n)
-    append_measures(connection, measured)
+        collection.count(name, label, n)
+    append_measures(connection, collection)
 
 
 def former_queues(connection: Connection, unused: Sequence[str]) -> Sequence[str]:
@@ -134,10 +134,10 @@ def former_queues(connection: Connection, unused: Sequence[str]) -> Sequence[str
 
 def measure_totals(connection: Connection) -> Measured:
     """Sum everything over all time."""
-    summed = select(*_KEY, func.sum(measure.c.n), func.sum(measure.c.total)).group_by(*_KEY)
-    found = connection.execute(summed)
+    query = select(*_KEY, func.sum(measure.c.n), func.sum(measure.c.total)).group_by(*_KEY)
+    result = connection.execute(query)
     return Measured(
-        {_MeasureKey(name, label, bound): _Amount(int(n), total) for name, label, bound, n, total in found}
+        {_MeasureKey(name, label, bound): _Amount(int(n), total) for name, label, bound, n, total in result}
     )
 
 

@@ -41,20 +41,20 @@ class KnownDay(NamedTuple):
 
 def known_days(connection: Connection, first_day: int, last_day: int) -> dict[int, KnownDay]:
     """Return the days of a range that have not changed since they were summed up."""
-    kept = select(order_day).where(
+    query = select(order_day).where(
         order_day.c.day.between(first_day, last_day), order_day.c.integrations == _integrations(connection)
     )
-    found = {row.day: KnownDay(row.sums, row.undelivered) for row in connection.execute(kept)}
-    if found:
+    days_by_number = {row.day: KnownDay(row.sums, row.undelivered) for row in connection.execute(query)}
+    if days_by_number:
         for day in _changed_days(connection, read_watermark(connection, _NAME)[1]):
-            found.pop(day, None)
-    return found
+            days_by_number.pop(day, None)
+    return days_by_number
 
 
-def other_days(known: Iterable[int], first_day: int, last_day: int) -> list[tuple[int, int]]:
+def other_days(kept_days: Iterable[int], first_day: int, last_day: int) -> list[tuple[int, int]]:
     """Return the days of a range that are not known, as ranges."""
     ranges: list[tuple[int, int]] = []
-    for day in sorted(set(range(first_day, last_day + 1)).difference(known)):
+    for day in sorted(set(range(first_day, last_day + 1)).difference(kept_days)):
         if ranges and ranges[-1][1] == day - 1:
             ranges[-1] = (ranges[-1][0], day)
         else:
@@ -65,18 +65,18 @@ def other_days(known: Iterable[int], first_day: int, last_day: int) -> list[tupl
 def drop_changed_days(connection: Connection, first_day: int, last_day: int, now: float) -> list[int]:
     """Delete the days that have changed, and watch from now on. Returns the days that can be summed up now."""
     position, watched_since = read_watermark(connection, _NAME)
-    kept = set(connection.scalars(select(order_day.c.day)))
-    changed = _changed_days(connection, watched_since) if kept else set()
-    stale = order_day.c.day.in_(changed) | (order_day.c.integrations != _integrations(connection))
-    gone = delete(order_day).where(stale | (order_day.c.day < first_day)).returning(order_day.c.day)
-    kept -= set(connection.scalars(gone))
+    kept_days = set(connection.scalars(select(order_day.c.day)))
+    changed_days = _changed_days(connection, watched_since) if kept_days else set()
+    is_stale = order_day.c.day.in_(changed_days) | (order_day.c.integrations != _integrations(connection))
+    statement = delete(order_day).where(is_stale | (order_day.c.day < first_day)).returning(order_day.c.day)
+    kept_days -= set(connection.scalars(statement))
     set_watermark(connection, _NAME, position, now)
     # The index is on the time, which is within a day of the day in any time zone.
     since = (first_day - 1) * SECONDS_A_DAY
     days = set(
         connection.scalars(select(shop_order.c.day).where(shop_order.c.ordered_at >= since).distinct())
     )
-    days -= kept | _changed_days(connection, now)
+    days -= kept_days | _changed_days(connection, now)
     return sorted(day for day in days if first_day <= day <= last_day)
 
 
@@ -85,14 +85,14 @@ def version(connection: Connection) -> tuple[int, str]:
     return read_watermark(connection, _NAME)[0], _integrations(connection)
 
 
-def keep_day(connection: Connection, day: int, known: KnownDay, seen: tuple[int, str]) -> bool:
+def keep_day(connection: Connection, day: int, day_sums: KnownDay, seen: tuple[int, str]) -> bool:
     """Keep a day's sums unless orders were deleted since they were read."""
     # Locks the row, so that nobody deletes orders before the commit.
-    same = update(watermark).where(watermark.c.name == _NAME, watermark.c.position == seen[0])
-    if connection.execute(same.values(position=seen[0])).rowcount == 0:
+    statement = update(watermark).where(watermark.c.name == _NAME, watermark.c.position == seen[0])
+    if connection.execute(statement.values(position=seen[0])).rowcount == 0:
         return False
     connection.execute(delete(order_day).where(order_day.c.day == day))
-    values = {"day": day, "integrations": seen[1], "sums": known.sums, "undelivered": known.undelivered}
+    values = {"day": day, "integrations": seen[1], "sums": day_sums.sums, "undelivered": day_sums.undelivered}
     connection.execute(insert(order_day).values(values))
     return True
 
@@ -113,23 +113,23 @@ def _changed_days(connection: Connection, watched_since: float) -> set[int]:
     ids = list(connection.scalars(batches.where(batch.c.settled_at > since)))
     ids += connection.scalars(batches.where(IS_LIVE))
     keys = select(delivery.c.order_key)
-    changed = set(connection.scalars(keys.where(_IS_PENDING)))
-    ended = (delivery.c.ended_at.is_not(None), delivery.c.ended_at > since)
-    changed.update(connection.scalars(keys.where(*ended)))
-    for some in chunks(ids):
-        changed.update(connection.scalars(keys.where(is_among(connection, delivery.c.batch_id, some))))
+    changed_keys = set(connection.scalars(keys.where(_IS_PENDING)))
+    has_ended = (delivery.c.ended_at.is_not(None), delivery.c.ended_at > since)
+    changed_keys.update(connection.scalars(keys.where(*has_ended)))
+    for chunk in chunks(ids):
+        changed_keys.update(connection.scalars(keys.where(is_among(connection, delivery.c.batch_id, chunk))))
     # A condition on them would make SQLite read the index of all orders.
-    changed.discard(None)
+    changed_keys.discard(None)
     days = set(
         connection.scalars(select(shop_order.c.day).where(shop_order.c.recorded_at > since).distinct())
     )
-    for some_keys in chunks(sorted(changed)):
-        among = is_among(connection, shop_order.c.order_key, some_keys)
-        days.update(connection.scalars(select(shop_order.c.day).where(among).distinct()))
+    for some_keys in chunks(sorted(changed_keys)):
+        has_key = is_among(connection, shop_order.c.order_key, some_keys)
+        days.update(connection.scalars(select(shop_order.c.day).where(has_key).distinct()))
     return days
 
 
 def _integrations(connection: Connection) -> str:
-    wanted = select(integration.c.source_id, integration.c.ad_account).where(integration.c.enabled == true())
-    pairs = connection.execute(wanted.order_by(integration.c.source_id, integration.c.ad_account)).all()
+    query = select(integration.c.source_id, integration.c.ad_account).where(integration.c.enabled == true())
+    pairs = connection.execute(query.order_by(integration.c.source_id, integration.c.ad_account)).all()
     return sha256(repr([tuple(pair) for pair in pairs]).encode()).hexdigest()

@@ -72,11 +72,11 @@ class UndeliveredOrder:
 
 def store_orders(connection: Connection, vault: Vault, orders: Sequence[ShopOrder], now: float) -> int:
     """Store orders; one that is known gets the new time, value and currency. Returns how many were new."""
-    wanted = {vault.keyed_hash("order", order.source_id, order.order_id): order for order in orders}
-    known: set[bytes] = set()
-    for some in rows.chunks(list(wanted)):
-        stored = select(shop_order.c.order_key).where(rows.is_among(connection, shop_order.c.order_key, some))
-        known.update(connection.scalars(stored))
+    orders_by_key = {vault.keyed_hash("order", order.source_id, order.order_id): order for order in orders}
+    known_keys: set[bytes] = set()
+    for chunk in rows.chunks(list(orders_by_key)):
+        query = select(shop_order.c.order_key).where(rows.is_among(connection, shop_order.c.order_key, chunk))
+        known_keys.update(connection.scalars(query))
     values = [
         {
             "source_id": order.source_id,
@@ -88,10 +88,10 @@ def store_orders(connection: Connection, vault: Vault, orders: Sequence[ShopOrde
             "value_thousandths": order.value_thousandths or 0,
             "recorded_at": now,
         }
-        for key, order in wanted.items()
+        for key, order in orders_by_key.items()
     ]
     rows.insert_all(connection, shop_order, values, _replace_known)
-    return len(wanted) - len(known)
+    return len(orders_by_key) - len(known_keys)
 
 
 def _replace_known(new: Any) -> Any:
@@ -108,12 +108,12 @@ def sum_orders(
 
     Exact: days that have changed since upkeep summed them up are read from the orders themselves.
     """
-    known = order_days.known_days(connection, first_day, last_day)
-    lines = [(day, *line) for day, row in known.items() for line in row.sums]
-    for first, last in order_days.other_days(known, first_day, last_day):
+    known_days = order_days.known_days(connection, first_day, last_day)
+    lines = [(day, *line) for day, row in known_days.items() for line in row.sums]
+    for first, last in order_days.other_days(known_days, first_day, last_day):
         lines += _sum_days(connection, first, last)
-    found = connection.execute(select(ad_account.c.id, ad_account.c.ad_account_id))
-    accounts = {row.id: row.ad_account_id for row in found}
+    account_rows = connection.execute(select(ad_account.c.id, ad_account.c.ad_account_id))
+    accounts = {row.id: row.ad_account_id for row in account_rows}
     sums = [
         OrderSum(day, source, accounts.get(account, ""), currency, Fate(fate), n, value)
         for day, source, account, currency, fate, n, value in lines
@@ -125,17 +125,17 @@ def sum_orders(
 def _sum_days(connection: Connection, first_day: int, last_day: int) -> list[tuple[Any, ...]]:
     fates = _fates(*_of_days(first_day, last_day, None)).subquery()
     keys = (fates.c.day, fates.c.source_id, fates.c.ad_account, fates.c.currency, fates.c.fate)
-    wanted = select(*keys, func.count(), func.sum(fates.c.value_thousandths)).group_by(*keys)
-    return [(*row[:5], int(row[5]), int(row[6])) for row in connection.execute(wanted)]
+    query = select(*keys, func.count(), func.sum(fates.c.value_thousandths)).group_by(*keys)
+    return [(*row[:5], int(row[5]), int(row[6])) for row in connection.execute(query)]
 
 
 def sum_one_day(connection: Connection, day: int) -> tuple[list[list[Any]], dict[str, list[tuple[int, int]]]]:
     """Return a day's sums, and by source the orders with their fates that an ad account does not have."""
     fates = _fates(*_of_days(day, day, None)).subquery()
-    wanted = select(fates.c.source_id, fates.c.id, fates.c.fate).distinct()
+    query = select(fates.c.source_id, fates.c.id, fates.c.fate).distinct()
     missing: dict[str, list[tuple[int, int]]] = {}
     for source_id, number, fate in connection.execute(
-        wanted.where(fates.c.fate != Fate.DELIVERED.value).order_by(fates.c.id)
+        query.where(fates.c.fate != Fate.DELIVERED.value).order_by(fates.c.id)
     ):
         missing.setdefault(source_id, []).append((number, fate))
     return [list(line[1:]) for line in _sum_days(connection, day, day)], missing
@@ -154,23 +154,23 @@ def undelivered_orders(
 
     ``before`` is the number of the last order of the page before.
     """
-    known = order_days.known_days(connection, *days)
+    known_days = order_days.known_days(connection, *days)
     numbers = {
         number
-        for row in known.values()
+        for row in known_days.values()
         for source, missing in row.undelivered.items()
         if source_id in (None, source)
         for number, fate in missing
         if fate in fates and (before is None or number < before)
     }
-    for first, last in order_days.other_days(known, *days):
+    for first, last in order_days.other_days(known_days, *days):
         numbers.update(_numbers_with_fates(connection, (first, last), fates, limit, source_id, before))
     # An order in several ad accounts is not cut apart.
-    shown = sorted(numbers, reverse=True)[:limit]
+    page = sorted(numbers, reverse=True)[:limit]
     return [
         order
-        for some in rows.chunks(shown, _ORDERS_A_STEP)
-        for order in _with_fates(connection, vault, some, fates)
+        for chunk in rows.chunks(page, _ORDERS_A_STEP)
+        for order in _with_fates(connection, vault, chunk, fates)
     ]
 
 
@@ -182,32 +182,32 @@ def _numbers_with_fates(
     source_id: str | None,
     before: int | None,
 ) -> set[int]:
-    found: set[int] = set()
-    wanted = _of_days(*days, source_id)
-    while len(found) < limit:
-        step = select(shop_order.c.id).where(*wanted).order_by(shop_order.c.id.desc()).limit(_ORDERS_A_STEP)
+    matches: set[int] = set()
+    scope = _of_days(*days, source_id)
+    while len(matches) < limit:
+        step = select(shop_order.c.id).where(*scope).order_by(shop_order.c.id.desc()).limit(_ORDERS_A_STEP)
         if before is not None:
             step = step.where(shop_order.c.id < before)
         numbers = list(connection.scalars(step))
         if not numbers:
             break
         before = numbers[-1]
-        its = _fates(shop_order.c.id.in_(numbers)).subquery()
-        found.update(
-            connection.scalars(select(its.c.id).where(its.c.fate.in_([fate.value for fate in fates])))
+        table = _fates(shop_order.c.id.in_(numbers)).subquery()
+        matches.update(
+            connection.scalars(select(table.c.id).where(table.c.fate.in_([fate.value for fate in fates])))
         )
-    return found
+    return matches
 
 
 def _with_fates(
     connection: Connection, vault: Vault, numbers: Sequence[int], fates: Collection[Fate]
 ) -> list[UndeliveredOrder]:
-    its = _fates(shop_order.c.id.in_(numbers)).subquery()
-    wanted = (
-        select(shop_order, ad_account.c.ad_account_id, its.c.fate)
-        .join(its, its.c.id == shop_order.c.id)
-        .outerjoin(ad_account, ad_account.c.id == its.c.ad_account)
-        .where(its.c.fate.in_([fate.value for fate in fates]))
+    table = _fates(shop_order.c.id.in_(numbers)).subquery()
+    query = (
+        select(shop_order, ad_account.c.ad_account_id, table.c.fate)
+        .join(table, table.c.id == shop_order.c.id)
+        .outerjoin(ad_account, ad_account.c.id == table.c.ad_account)
+        .where(table.c.fate.in_([fate.value for fate in fates]))
         .order_by(shop_order.c.id.desc(), ad_account.c.ad_account_id)
     )
     return [
@@ -225,45 +225,45 @@ def _with_fates(
             Fate(row.fate),
             row.order_key,
         )
-        for row in connection.execute(wanted)
+        for row in connection.execute(query)
     ]
 
 
 def keys_with_deliveries(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
     """Return which orders have a delivery in any state."""
-    found: set[bytes] = set()
-    for some in rows.chunks(keys):
-        among = rows.is_among(connection, delivery.c.order_key, some)
-        found.update(connection.scalars(select(delivery.c.order_key).where(among)))
-    return found
+    known_keys: set[bytes] = set()
+    for chunk in rows.chunks(keys):
+        has_key = rows.is_among(connection, delivery.c.order_key, chunk)
+        known_keys.update(connection.scalars(select(delivery.c.order_key).where(has_key)))
+    return known_keys
 
 
 def count_fates_by_source(connection: Connection, since: float, until: float) -> dict[str, dict[Fate, int]]:
     """Count the orders of each source between two times, in each ad account, by what became of them."""
     fates = _fates(shop_order.c.ordered_at.between(since, until)).subquery()
-    counted: dict[str, dict[Fate, int]] = {}
-    wanted = select(fates.c.source_id, fates.c.fate, func.count()).group_by(fates.c.source_id, fates.c.fate)
-    for source_id, fate, n in connection.execute(wanted):
-        counted.setdefault(source_id, {})[Fate(fate)] = int(n)
-    return counted
+    counts: dict[str, dict[Fate, int]] = {}
+    query = select(fates.c.source_id, fates.c.fate, func.count()).group_by(fates.c.source_id, fates.c.fate)
+    for source_id, fate, n in connection.execute(query):
+        counts.setdefault(source_id, {})[Fate(fate)] = int(n)
+    return counts
 
 
 def _of_days(first_day: int, last_day: int, source_id: str | None) -> list[ColumnElement[bool]]:
     """Return the conditions of the orders of some days, and of one source."""
     # Days of all time zones are within a day of UTC's. The index is on the time.
     since, until = (first_day - 1) * SECONDS_A_DAY, (last_day + 2) * SECONDS_A_DAY
-    wanted: list[ColumnElement[bool]] = [
+    conditions: list[ColumnElement[bool]] = [
         shop_order.c.day.between(first_day, last_day),
         shop_order.c.ordered_at.between(since, until),
     ]
-    return wanted if source_id is None else [*wanted, shop_order.c.source_id == source_id]
+    return conditions if source_id is None else [*conditions, shop_order.c.source_id == source_id]
 
 
-def _fates(*which: ColumnElement[bool]) -> Any:
+def _fates(*conditions: ColumnElement[bool]) -> Any:
     """Select each order with each ad account of its source, and the best fate of its deliveries there."""
-    settled = func.coalesce(batch.c.status, -1) == BatchStatus.SETTLED.value
+    is_settled = func.coalesce(batch.c.status, -1) == BatchStatus.SETTLED.value
     rank = case(
-        ((delivery.c.state == State.OPEN.value) & settled, Fate.DELIVERED.value),
+        ((delivery.c.state == State.OPEN.value) & is_settled, Fate.DELIVERED.value),
         (delivery.c.state == State.OPEN.value, Fate.WAITING.value),
         (delivery.c.state == State.FAILED.value, Fate.FAILED.value),
         (delivery.c.state == State.FILTERED.value, Fate.FILTERED.value),
@@ -297,14 +297,14 @@ def _fates(*which: ColumnElement[bool]) -> Any:
         .outerjoin(
             integration, and_(integration.c.source_id == shop_order.c.source_id, integration.c.enabled)
         )
-        .where(*which)
+        .where(*conditions)
     )
 
 
-def purge_orders(connection: Connection, before: float, most: int) -> int:
+def purge_orders(connection: Connection, before: float, limit: int) -> int:
     """Delete orders that are older than their deliveries are kept. Returns how many."""
     old = select(shop_order.c.id).where(shop_order.c.ordered_at < before)
-    ids = list(connection.scalars(old.order_by(shop_order.c.ordered_at).limit(most)))
+    ids = list(connection.scalars(old.order_by(shop_order.c.ordered_at).limit(limit)))
     return _delete(connection, shop_order.c.id.in_(ids)) if ids else 0
 
 
@@ -316,8 +316,8 @@ def erase_orders_of(connection: Connection, delivery_ids: Sequence[int]) -> int:
     return _delete(connection, shop_order.c.order_key.in_(keys))
 
 
-def _delete(connection: Connection, which: ColumnElement[bool]) -> int:
-    days = connection.scalars(delete(shop_order).where(which).returning(shop_order.c.day)).all()
+def _delete(connection: Connection, condition: ColumnElement[bool]) -> int:
+    days = connection.scalars(delete(shop_order).where(condition).returning(shop_order.c.day)).all()
     if days:
         order_days.forget_days(connection, set(days))
     return len(days)

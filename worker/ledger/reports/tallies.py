@@ -41,12 +41,12 @@ STEPS_SECONDS = (
 _WITHIN = "within:"
 
 
-def _append_rollups(connection: Connection, moved: Counter[tuple[int, str]], now: float) -> None:
+def _append_rollups(connection: Connection, counts: Counter[tuple[int, str]], now: float) -> None:
     """Append how often something happened to an integration, under the current minute."""
     minute = int(now // SECONDS_A_MINUTE)
     new = [
         {"minute": minute, "integration_id": integration, "what": what, "n": n}
-        for (integration, what), n in moved.items()
+        for (integration, what), n in counts.items()
         if n
     ]
     rows.insert_all(connection, rollup, new)
@@ -58,15 +58,15 @@ def latency_step(seconds: float) -> str:
     return f"{_WITHIN}{STEPS_SECONDS[step]:g}"
 
 
-def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
+def coarsen_rollups(connection: Connection, now: float, limit: int) -> int:
     """Change minutes older than a day to their hour. Returns how many rows changed."""
     before = int(now // SECONDS_A_MINUTE) - CHART_MINUTES
     past_the_hour = rollup.c.minute % _MINUTES_AN_HOUR
-    old = select(rollup.c.id).where(rollup.c.minute < before, past_the_hour != 0).limit(most)
+    old = select(rollup.c.id).where(rollup.c.minute < before, past_the_hour != 0).limit(limit)
     ids = list(connection.scalars(old))
     if ids:
-        changed = update(rollup).where(rollup.c.id.in_(ids))
-        connection.execute(changed.values(minute=rollup.c.minute - past_the_hour))
+        statement = update(rollup).where(rollup.c.id.in_(ids))
+        connection.execute(statement.values(minute=rollup.c.minute - past_the_hour))
     return len(ids)
 
 
@@ -121,41 +121,41 @@ def append_tallies(
 
 def tally_totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
     """Sum every outcome over all time or a range of hours."""
-    summed = select(tally.c.outcome, func.sum(tally.c.n)).where(_is_move()).group_by(tally.c.outcome)
+    query = select(tally.c.outcome, func.sum(tally.c.n)).where(_is_move()).group_by(tally.c.outcome)
     if since_hour:
-        summed = summed.where(tally.c.hour >= since_hour)
+        query = query.where(tally.c.hour >= since_hour)
     if before_hour is not None:
-        summed = summed.where(tally.c.hour < before_hour)
-    return Counter({outcome: int(n) for outcome, n in connection.execute(summed)})
+        query = query.where(tally.c.hour < before_hour)
+    return Counter({outcome: int(n) for outcome, n in connection.execute(query)})
 
 
 def totals_by_integration(connection: Connection) -> dict[int, Counter[str]]:
     """Sum every outcome over all time by integration number; 0 is for events without one."""
-    summed = (
+    query = (
         select(tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
         .where(_is_move())
         .group_by(tally.c.integration_id, tally.c.outcome)
     )
-    found: dict[int, Counter[str]] = defaultdict(Counter)
-    for number, outcome, n in connection.execute(summed):
-        found[number][outcome] = int(n)
-    return found
+    totals: dict[int, Counter[str]] = defaultdict(Counter)
+    for number, outcome, n in connection.execute(query):
+        totals[number][outcome] = int(n)
+    return totals
 
 
 def tallies_by_hour(
     connection: Connection, since_hour: int, integration_ids: Iterable[int] | None = None
 ) -> list[tuple[int, int, str, int]]:
     """Return (hour, integration id, outcome, n) from an hour on, in order."""
-    summed = (
+    query = (
         select(tally.c.hour, tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
         .where(tally.c.hour >= since_hour, _is_move())
         .group_by(tally.c.hour, tally.c.integration_id, tally.c.outcome)
         .order_by(tally.c.hour)
     )
     if integration_ids is not None:
-        summed = summed.where(tally.c.integration_id.in_(list(integration_ids)))
+        query = query.where(tally.c.integration_id.in_(list(integration_ids)))
     return [
-        (hour, integration, outcome, int(n)) for hour, integration, outcome, n in connection.execute(summed)
+        (hour, integration, outcome, int(n)) for hour, integration, outcome, n in connection.execute(query)
     ]
 
 
@@ -165,15 +165,15 @@ def last_seen(connection: Connection, since_hour: int) -> dict[str, dict[str, fl
     Times from before they were kept are those of their hours. The name is empty where an event never got one.
     """
     at = func.max(func.coalesce(tally.c.last_at, tally.c.hour * float(SECONDS_PER_HOUR)))
-    wanted = (
+    query = (
         select(tally.c.source_id, tally.c.event_name, at)
         .where(COUNTS_EVENTS, tally.c.hour >= since_hour, tally.c.outcome.in_([MAPPED, WITHOUT_DESTINATION]))
         .group_by(tally.c.source_id, tally.c.event_name)
     )
-    found: dict[str, dict[str, float]] = defaultdict(dict)
-    for source_id, name, last_at in connection.execute(wanted):
-        found[source_id][name] = float(last_at)
-    return found
+    times: dict[str, dict[str, float]] = defaultdict(dict)
+    for source_id, name, last_at in connection.execute(query):
+        times[source_id][name] = float(last_at)
+    return times
 
 
 def has_happened(connection: Connection, outcomes: Iterable[str]) -> bool:
@@ -204,22 +204,22 @@ def append_usage(connection: Connection, counts: Mapping[tuple[str, str], int], 
         if n
     ]
     rows.insert_all(connection, source_usage, new)
-    refused: Counter[str] = Counter()
+    refusals: Counter[str] = Counter()
     for (_, what), n in counts.items():
         if what in REFUSED:
-            refused[what] += n
-    measures.append_counts(connection, measures.REFUSED_BY_QUOTA, refused)
+            refusals[what] += n
+    measures.append_counts(connection, measures.REFUSED_BY_QUOTA, refusals)
 
 
 def usage_of_source(
     connection: Connection, source_id: str, from_day: int, whats: Collection[str] = ()
 ) -> Counter[str]:
     """Sum a source's usage since a day (days since 1970). ``whats`` limits the sum to these."""
-    used = (
+    query = (
         select(source_usage.c.what, func.sum(source_usage.c.n))
         .where(source_usage.c.day >= from_day, source_usage.c.source_id == source_id)
         .group_by(source_usage.c.what)
     )
     if whats:
-        used = used.where(source_usage.c.what.in_(whats))
-    return Counter({what: int(n) for what, n in connection.execute(used)})
+        query = query.where(source_usage.c.what.in_(whats))
+    return Counter({what: int(n) for what, n in connection.execute(query)})

@@ -75,10 +75,10 @@ def hash_password(password: str) -> str:
     return hasher.derive_phc_encoded(_password_bytes(password))
 
 
-def is_password(password: str, hashed: str) -> bool:
+def is_password(password: str, password_hash: str) -> bool:
     """Return whether a password has a hash. Takes as long as hashing it."""
     try:
-        Argon2id.verify_phc_encoded(_password_bytes(password), hashed)
+        Argon2id.verify_phc_encoded(_password_bytes(password), password_hash)
     except InvalidKey:
         return False
     return True
@@ -128,10 +128,10 @@ def find_user(
 ) -> User | None:
     """Return a user by id, by name in whatever case, or by what their sessions refer to."""
     if session_key is not None:
-        which = ui_user.c.session_key == session_key
+        condition = ui_user.c.session_key == session_key
     else:
-        which = (ui_user.c.id == id_or_name) | (ui_user.c.name_key == _name_key(id_or_name or ""))
-    row = connection.execute(select(ui_user).where(which).order_by(ui_user.c.id != id_or_name)).first()
+        condition = (ui_user.c.id == id_or_name) | (ui_user.c.name_key == _name_key(id_or_name or ""))
+    row = connection.execute(select(ui_user).where(condition).order_by(ui_user.c.id != id_or_name)).first()
     return _user(row) if row else None
 
 
@@ -141,8 +141,8 @@ def change_user(connection: Connection, user: User, values: Mapping[str, Any]) -
     if "password_hash" in new or not new.get("enabled", True):
         _end_sessions(connection, user.session_key)
         new["session_key"] = secrets.token_bytes(16)
-    changed = update(ui_user).where(ui_user.c.id == user.id).values(new).returning(ui_user)
-    return _user(connection.execute(changed).one())
+    statement = update(ui_user).where(ui_user.c.id == user.id).values(new).returning(ui_user)
+    return _user(connection.execute(statement).one())
 
 
 def remove_user(connection: Connection, user: User) -> None:
@@ -164,10 +164,10 @@ def insert_token(
     Raises:
         sqlalchemy.exc.IntegrityError: the name is taken.
     """
-    made = Token(f"tok_{secrets.token_hex(6)}", name, role, now, actor)
+    token = Token(f"tok_{secrets.token_hex(6)}", name, role, now, actor)
     text = f"sig_{secrets.token_urlsafe(32)}"
     values = {
-        "id": made.id,
+        "id": token.id,
         "name": name,
         "role": role.value,
         "hash": token_hash(vault, text),
@@ -175,13 +175,13 @@ def insert_token(
         "created_by": actor,
     }
     connection.execute(insert(api_token).values(values))
-    return made, text
+    return token, text
 
 
 def valid_tokens(connection: Connection) -> list[Token]:
     """Return the valid tokens, the oldest first."""
-    wanted = select(api_token).order_by(api_token.c.created_at, api_token.c.id)
-    return [_token(row) for row in connection.execute(wanted)]
+    query = select(api_token).order_by(api_token.c.created_at, api_token.c.id)
+    return [_token(row) for row in connection.execute(query)]
 
 
 def token_by_name(connection: Connection, name: str) -> Token | None:
@@ -190,33 +190,33 @@ def token_by_name(connection: Connection, name: str) -> Token | None:
     return _token(row) if row else None
 
 
-def token_by_hash(connection: Connection, hashed: bytes) -> Token | None:
+def token_by_hash(connection: Connection, digest: bytes) -> Token | None:
     """Return the valid token with a hash."""
-    row = connection.execute(select(api_token).where(api_token.c.hash == hashed)).one_or_none()
+    row = connection.execute(select(api_token).where(api_token.c.hash == digest)).one_or_none()
     return _token(row) if row else None
 
 
 def remove_token(connection: Connection, token_id: str) -> Token | None:
     """Revoke a token and end its sessions. Returns its description."""
-    gone = connection.execute(delete(api_token).where(api_token.c.id == token_id).returning(api_token))
-    row = gone.one_or_none()
+    result = connection.execute(delete(api_token).where(api_token.c.id == token_id).returning(api_token))
+    row = result.one_or_none()
     if row is None:
         return None
     _end_sessions(connection, row.hash)
     return _token(row)
 
 
-def open_session(connection: Connection, vault: Vault, hashed: bytes, now: float) -> str:
+def open_session(connection: Connection, vault: Vault, digest: bytes, now: float) -> str:
     """Start a session for the holder of a token, or of a user's session key.
 
     Returns the value of the browser's cookie.
     """
     connection.execute(delete(ui_session).where(ui_session.c.expires_at <= now))
-    connection.execute(update(ui_user).where(ui_user.c.session_key == hashed).values(last_used_at=now))
+    connection.execute(update(ui_user).where(ui_user.c.session_key == digest).values(last_used_at=now))
     cookie = secrets.token_urlsafe(32)
     values = {
         "hash": _session_hash(vault, cookie),
-        "token_hash": hashed,
+        "token_hash": digest,
         "created_at": now,
         "expires_at": now + SESSION_SECONDS,
     }
@@ -238,8 +238,8 @@ def close_session(connection: Connection, vault: Vault, cookie: str) -> None:
     connection.execute(delete(ui_session).where(ui_session.c.hash == _session_hash(vault, cookie)))
 
 
-def _end_sessions(connection: Connection, hashed: bytes) -> None:
-    connection.execute(delete(ui_session).where(ui_session.c.token_hash == hashed))
+def _end_sessions(connection: Connection, digest: bytes) -> None:
+    connection.execute(delete(ui_session).where(ui_session.c.token_hash == digest))
 
 
 def _session_hash(vault: Vault, cookie: str) -> bytes:

@@ -65,8 +65,8 @@ def get_or_create_ad_account(connection: Connection, ad_account_id: str, rate: A
         values = {"ad_account_id": ad_account_id, "rate_limit_rps": rate.rps, "rate_limit_burst": rate.burst}
         try:
             with connection.begin_nested():
-                made = connection.execute(insert(ad_account).values(values).returning(ad_account.c.id))
-                return int(made.scalar_one())
+                result = connection.execute(insert(ad_account).values(values).returning(ad_account.c.id))
+                return int(result.scalar_one())
         except IntegrityError:
             # Another process inserted it meanwhile.
             return get_or_create_ad_account(connection, ad_account_id, rate)
@@ -83,11 +83,11 @@ def set_rate_limit(
     The bucket stays as full as before, measured in requests.
     """
     now = time.time() if now is None else now
-    spent = (ad_account.c.arrival_at - now) * ad_account.c.rate_limit_rps
+    spent_requests = (ad_account.c.arrival_at - now) * ad_account.c.rate_limit_rps
     values = {
         "rate_limit_rps": rate.rps,
         "rate_limit_burst": rate.burst,
-        "arrival_at": case((ad_account.c.arrival_at > now, now + spent / rate.rps), else_=0.0),
+        "arrival_at": case((ad_account.c.arrival_at > now, now + spent_requests / rate.rps), else_=0.0),
     }
     connection.execute(update(ad_account).where(ad_account.c.id == account).values(values))
 
@@ -97,12 +97,12 @@ def get_or_create_credential(
 ) -> int:
     """Return the number of an ad account's credential, inserted if it is new. The token is sealed."""
     fingerprint = vault.keyed_hash("access token", token)
-    wanted = select(credential.c.id).where(
+    query = select(credential.c.id).where(
         credential.c.ad_account == account, credential.c.fingerprint == fingerprint
     )
     # Locked, because unused credentials are purged.
-    found = connection.scalar(wanted.with_for_update())
-    if found is None:
+    credential_id = connection.scalar(query.with_for_update())
+    if credential_id is None:
         values = {
             "ad_account": account,
             "fingerprint": fingerprint,
@@ -111,8 +111,8 @@ def get_or_create_credential(
         }
         # Another process may insert the same token at the same time.
         connection.execute(upsert(connection, credential).values(values).on_conflict_do_nothing())
-        found = connection.execute(wanted).scalar_one()
-    return int(found)
+        credential_id = connection.execute(query).scalar_one()
+    return int(credential_id)
 
 
 # Statements that run for every batch are built once: building one takes longer than running it.
@@ -121,10 +121,10 @@ _SELECT_TOKEN = select(credential.c.token).where(credential.c.id == bindparam("o
 
 def access_token(connection: Connection, vault: Vault, credential_id: int) -> str:
     """Return a credential's access token in clear."""
-    sealed = connection.scalar(_SELECT_TOKEN, {"of": credential_id})
-    if sealed is None:
+    sealed_token = connection.scalar(_SELECT_TOKEN, {"of": credential_id})
+    if sealed_token is None:
         raise LookupError(f"credential {credential_id} is not in the ledger")
-    return vault.open(sealed, _TOKEN).decode()
+    return vault.open(sealed_token, _TOKEN).decode()
 
 
 _CREDENTIALS = select(
@@ -153,10 +153,10 @@ def find_credential(connection: Connection, credential_id: int, *, locked: bool 
 
 def used_credentials(connection: Connection) -> list[Credential]:
     """Return the credentials that an integration uses or that still have batches."""
-    used = select(integration.c.credential_id)
-    holding = select(batch.c.credential_id).where(IS_LIVE)
-    wanted = _CREDENTIALS.where(credential.c.id.in_(used.union(holding))).order_by(credential.c.id)
-    return [_credential(row) for row in connection.execute(wanted)]
+    used_ids = select(integration.c.credential_id)
+    live_ids = select(batch.c.credential_id).where(IS_LIVE)
+    query = _CREDENTIALS.where(credential.c.id.in_(used_ids.union(live_ids))).order_by(credential.c.id)
+    return [_credential(row) for row in connection.execute(query)]
 
 
 def pause_credential(
@@ -166,12 +166,12 @@ def pause_credential(
 
     A manual pause replaces one that delivery made, so that a new token does not end it.
     """
-    may: ColumnElement[bool] = credential.c.paused_at.is_(None)
+    may_pause: ColumnElement[bool] = credential.c.paused_at.is_(None)
     if paused_class == MANUAL:
-        may = or_(may, credential.c.paused_class != MANUAL)
+        may_pause = or_(may_pause, credential.c.paused_class != MANUAL)
     values = {"paused_at": now, "paused_by": actor, "paused_class": paused_class, "paused_reason": reason}
-    running = update(credential).where(credential.c.id == credential_id, may)
-    return connection.execute(running.values(values)).rowcount == 1
+    statement = update(credential).where(credential.c.id == credential_id, may_pause)
+    return connection.execute(statement.values(values)).rowcount == 1
 
 
 def resume_credential(
@@ -191,14 +191,14 @@ def resume_credential(
     values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
     if connection.execute(paused.values(values)).rowcount == 0:
         return changed_waits
-    held = update(batch).where(batch.c.credential_id == credential_id, IS_LIVE)
-    connection.execute(held.values(first_tried_at=_restart_window(now)))
+    live_batches = update(batch).where(batch.c.credential_id == credential_id, IS_LIVE)
+    connection.execute(live_batches.values(first_tried_at=_restart_window(now)))
     return True
 
 
 def _clear_waits(connection: Connection, credential_id: int, now: float) -> bool:
     """Let batches that wait for their next attempt start now. Returns whether there were any."""
-    waiting = update(batch).where(
+    waiting_batches = update(batch).where(
         batch.c.credential_id == credential_id,
         IS_LIVE,
         batch.c.status == BatchStatus.READY.value,
@@ -207,9 +207,9 @@ def _clear_waits(connection: Connection, credential_id: int, now: float) -> bool
     is_open = update(credential).where(
         credential.c.id == credential_id, credential.c.breaker_open_until.is_not(None)
     )
-    closed = {"breaker_failures": 0, "breaker_open_until": None, "breaker_probe_until": None}
-    moved = connection.execute(waiting.values(not_before=now)).rowcount
-    return bool(connection.execute(is_open.values(closed)).rowcount + moved)
+    values = {"breaker_failures": 0, "breaker_open_until": None, "breaker_probe_until": None}
+    moved_batches = connection.execute(waiting_batches.values(not_before=now)).rowcount
+    return bool(connection.execute(is_open.values(values)).rowcount + moved_batches)
 
 
 def is_credential_used(connection: Connection, credential_id: int) -> bool:
@@ -220,8 +220,8 @@ def is_credential_used(connection: Connection, credential_id: int) -> bool:
 
 def manually_paused_credential(connection: Connection, account: int) -> Credential | None:
     """Return one of an ad account's credentials if all used ones are manually paused."""
-    used = credential.c.id.in_(select(integration.c.credential_id))
-    rows = connection.execute(_CREDENTIALS.where(credential.c.ad_account == account, used)).all()
+    is_used = credential.c.id.in_(select(integration.c.credential_id))
+    rows = connection.execute(_CREDENTIALS.where(credential.c.ad_account == account, is_used)).all()
     paused = [row for row in rows if row.paused_class == MANUAL]
     return _credential(paused[0]) if paused and len(paused) == len(rows) else None
 
@@ -273,8 +273,8 @@ def move_batches(connection: Connection, old: int, new: int, now: float) -> bool
 def _later(now: ColumnElement[float]) -> Any:
     # No wait is longer than Pinterest's longest one plus a burst: otherwise the clock stepped back.
     longest = now + _LONGEST_SLOW_SECONDS + ad_account.c.rate_limit_burst / ad_account.c.rate_limit_rps
-    ahead = and_(ad_account.c.arrival_at > now, ad_account.c.arrival_at < longest)
-    return case((ahead, ad_account.c.arrival_at), else_=now)
+    is_ahead = and_(ad_account.c.arrival_at > now, ad_account.c.arrival_at < longest)
+    return case((is_ahead, ad_account.c.arrival_at), else_=now)
 
 
 def _one_more(minute: ColumnElement[int]) -> dict[str, Any]:
@@ -316,9 +316,9 @@ def take_token(connection: Connection, account: int, now: float) -> float:
 
 def hold_requests_until(connection: Connection, account: int, until: float) -> None:
     """Hold all requests until a time, because Pinterest asked for it."""
-    full = until + (ad_account.c.rate_limit_burst - 1) / ad_account.c.rate_limit_rps
-    slower = update(ad_account).where(ad_account.c.id == account, ad_account.c.arrival_at < full)
-    connection.execute(slower.values(arrival_at=full))
+    full_at = until + (ad_account.c.rate_limit_burst - 1) / ad_account.c.rate_limit_rps
+    slower = update(ad_account).where(ad_account.c.id == account, ad_account.c.arrival_at < full_at)
+    connection.execute(slower.values(arrival_at=full_at))
 
 
 def _restart_window(now: float) -> Any:

@@ -20,7 +20,7 @@ def newest_audit_entries(
     connection: Connection, limit: int, before_id: int | None = None
 ) -> list[dict[str, Any]]:
     """Return entries, the newest first."""
-    wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if before_id is not None:
-        wanted = wanted.where(audit.c.id < before_id)
-    return [dict(row) for row in connection.execute(wanted).mappings()]
+        query = query.where(audit.c.id < before_id)
+    return [dict(row) for row in connection.execute(query).mappings()]

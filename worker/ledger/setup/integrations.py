@@ -46,25 +46,25 @@ def insert_integration(
     placed = _with_account(connection, vault, new, token, rate, new.created_at)
     manual_pause = ad_accounts.manually_paused_credential(connection, placed.ad_account)
     _resume_credential(connection, placed.credential_id, manual_pause, new.created_at)
-    made = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
-    number = int(made.scalar_one())
+    result = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
+    number = int(result.scalar_one())
     ownership.adopt_orphans(connection, number, placed.ad_account, new.created_at)
     return replace(placed, number=number)
 
 
 def load_integration(connection: Connection, public_id: str, *, locked: bool = False) -> Integration | None:
     """Return an integration or None. ``locked`` locks the row until the transaction ends."""
-    wanted = _integrations().where(integration.c.public_id == public_id)
+    query = _integrations().where(integration.c.public_id == public_id)
     if locked:
-        wanted = wanted.with_for_update(of=integration)
-    row = connection.execute(wanted).one_or_none()
+        query = query.with_for_update(of=integration)
+    row = connection.execute(query).one_or_none()
     return _integration(row) if row else None
 
 
 def integrations_after(connection: Connection, limit: int, after_number: int = 0) -> list[Integration]:
     """Return integrations in the order of creation."""
-    wanted = _integrations().where(integration.c.id > after_number).order_by(integration.c.id).limit(limit)
-    return [_integration(row) for row in connection.execute(wanted)]
+    query = _integrations().where(integration.c.id > after_number).order_by(integration.c.id).limit(limit)
+    return [_integration(row) for row in connection.execute(query)]
 
 
 def iterate_integrations(connection: Connection) -> Iterator[Integration]:
@@ -74,8 +74,8 @@ def iterate_integrations(connection: Connection) -> Iterator[Integration]:
 
 def public_ids(connection: Connection) -> dict[int, str]:
     """Return every integration's public id by its number, with one statement."""
-    wanted = select(integration.c.id, integration.c.public_id)
-    return {row.id: row.public_id for row in connection.execute(wanted)}
+    query = select(integration.c.id, integration.c.public_id)
+    return {row.id: row.public_id for row in connection.execute(query)}
 
 
 def account_names(connection: Connection) -> dict[str, str]:
@@ -83,23 +83,23 @@ def account_names(connection: Connection) -> dict[str, str]:
 
     An ad account without either has none.
     """
-    wanted = (
+    query = (
         select(ad_account.c.ad_account_id, account_reading.c.name.label("read"), integration.c.name)
         .join_from(ad_account, integration, integration.c.ad_account == ad_account.c.id, isouter=True)
         .outerjoin(account_reading, account_reading.c.ad_account == ad_account.c.id)
         .order_by(integration.c.id)
     )
     names: dict[str, dict[str, None]] = {}
-    for row in connection.execute(wanted):
+    for row in connection.execute(query):
         if name := (row.read or row.name or "").strip():
             names.setdefault(row.ad_account_id, {})[name] = None
-    return {account_id: ", ".join(its) for account_id, its in names.items()}
+    return {account_id: ", ".join(own_names) for account_id, own_names in names.items()}
 
 
 def integrations_of_source(connection: Connection, source_id: str) -> list[Integration]:
     """Return a source's integrations."""
-    wanted = _integrations().where(integration.c.source_id == source_id).order_by(integration.c.id)
-    return [_integration(row) for row in connection.execute(wanted)]
+    query = _integrations().where(integration.c.source_id == source_id).order_by(integration.c.id)
+    return [_integration(row) for row in connection.execute(query)]
 
 
 def update_integration(
@@ -145,26 +145,26 @@ def lock_targets(connection: Connection, targets: Mapping[int, int]) -> bool:
     Otherwise deliveries of a deleted integration would stay pending for ever, and those of a moved one would be sent
     to another ad account.
     """
-    wanted = select(integration.c.id, integration.c.ad_account).where(integration.c.id.in_(targets))
-    rows = connection.execute(wanted.order_by(integration.c.id).with_for_update(read=True))
+    query = select(integration.c.id, integration.c.ad_account).where(integration.c.id.in_(targets))
+    rows = connection.execute(query.order_by(integration.c.id).with_for_update(read=True))
     return {row.id: row.ad_account for row in rows} == dict(targets)
 
 
 def rate_limits(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, AccountRateLimit]:
     """Return the rate limits of the known ones among these ad accounts."""
-    wanted = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
+    query = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
     return {
         row.ad_account_id: AccountRateLimit(row.rate_limit_rps, row.rate_limit_burst)
-        for row in connection.execute(wanted)
+        for row in connection.execute(query)
     }
 
 
-def other_integration(connection: Connection, one: Integration) -> Integration | None:
+def other_integration(connection: Connection, this: Integration) -> Integration | None:
     """Return another enabled integration of the same ad account."""
-    wanted = _integrations().where(
-        integration.c.ad_account == one.ad_account, integration.c.id != one.number, integration.c.enabled
+    query = _integrations().where(
+        integration.c.ad_account == this.ad_account, integration.c.id != this.number, integration.c.enabled
     )
-    row = connection.execute(wanted.order_by(integration.c.id).limit(1)).first()
+    row = connection.execute(query.order_by(integration.c.id).limit(1)).first()
     return _integration(row) if row else None
 
 

@@ -87,18 +87,18 @@ def begin_sign_in(connection: Connection, vault: Vault, session: str, target: st
 
 def end_sign_in(connection: Connection, vault: Vault, session: str, state: str, now: float) -> str | None:
     """Use up a state. Returns its target, or None if this session has no such state any more."""
-    used = delete(login_state).where(
+    statement = delete(login_state).where(
         login_state.c.key == _state_key(vault, session, state), login_state.c.ends_at > now
     )
-    target: str | None = connection.scalar(used.returning(login_state.c.target))
+    target: str | None = connection.scalar(statement.returning(login_state.c.target))
     return target
 
 
 def insert_login(connection: Connection, vault: Vault, actor: str, now: float, **tokens: Any) -> int:
     """Insert a sign-in with the tokens of `replace_tokens`. Returns its id."""
     values = _sealed(vault, now, **tokens) | {"version": 1, "connected_at": now, "connected_by": actor}
-    made = connection.execute(insert(pinterest_login).values(values).returning(pinterest_login.c.id))
-    return int(made.scalar_one())
+    result = connection.execute(insert(pinterest_login).values(values).returning(pinterest_login.c.id))
+    return int(result.scalar_one())
 
 
 def replace_tokens(
@@ -118,10 +118,10 @@ def replace_tokens(
     """
     values = _sealed(vault, now, **tokens) | {"version": pinterest_login.c.version + 1, "problem": None}
     values |= {"connected_at": now, "connected_by": actor} if actor else {}
-    changed = update(pinterest_login).where(pinterest_login.c.id == login_id)
+    statement = update(pinterest_login).where(pinterest_login.c.id == login_id)
     if version is not None:
-        changed = changed.where(pinterest_login.c.version == version)
-    return connection.execute(changed.values(values)).rowcount == 1
+        statement = statement.where(pinterest_login.c.version == version)
+    return connection.execute(statement.values(values)).rowcount == 1
 
 
 def load_login(connection: Connection, vault: Vault, login_id: int) -> Login | None:
@@ -134,49 +134,49 @@ def claim_refresh(connection: Connection, vault: Vault, now: float, lease_second
     """Return a sign-in whose tokens are to be refreshed; no other worker gets it during the lease."""
     due = select(pinterest_login.c.id).where(pinterest_login.c.refresh_at <= now)
     first = due.order_by(pinterest_login.c.refresh_at).limit(1).scalar_subquery()
-    claimed = (
+    statement = (
         update(pinterest_login)
         .where(pinterest_login.c.id == first, pinterest_login.c.refresh_at <= now)
         .values(refresh_at=now + lease_seconds)
         .returning(pinterest_login)
     )
-    row = connection.execute(claimed).one_or_none()
+    row = connection.execute(statement).one_or_none()
     return _login(row, vault) if row else None
 
 
 def postpone_refresh(connection: Connection, login: Login, at: float, problem: str | None) -> None:
     """Refresh a sign-in's tokens at a later time, unless they were replaced meanwhile."""
-    same = update(pinterest_login).where(
+    statement = update(pinterest_login).where(
         pinterest_login.c.id == login.id, pinterest_login.c.version == login.version
     )
-    connection.execute(same.values(refresh_at=at, problem=problem))
+    connection.execute(statement.values(refresh_at=at, problem=problem))
 
 
 def attach_reading(connection: Connection, account: int, login_id: int, now: float, **facts: str) -> None:
     """Read an ad account by a sign-in from now on. ``facts`` are its name, country, currency and time_zone."""
     values = {"login_id": login_id, "due_at": now, "problem": None, **facts}
-    wanted = upsert(connection, account_reading).values(ad_account=account, **values)
-    connection.execute(wanted.on_conflict_do_update(index_elements=["ad_account"], set_=values))
+    statement = upsert(connection, account_reading).values(ad_account=account, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["ad_account"], set_=values))
 
 
 def readings(connection: Connection) -> list[Reading]:
     """Return how each ad account is read that an integration uses, by ad account id."""
-    wanted = _readings().where(exists().where(integration.c.ad_account == account_reading.c.ad_account))
-    return [_reading(row) for row in connection.execute(wanted.order_by(ad_account.c.ad_account_id))]
+    query = _readings().where(exists().where(integration.c.ad_account == account_reading.c.ad_account))
+    return [_reading(row) for row in connection.execute(query.order_by(ad_account.c.ad_account_id))]
 
 
 def claim_reading(connection: Connection, now: float, until: float) -> Reading | None:
     """Return an ad account whose scores are to be read; no other worker gets it before ``until``."""
-    used = exists().where(integration.c.ad_account == account_reading.c.ad_account)
-    due = select(account_reading.c.ad_account).where(account_reading.c.due_at <= now, used)
+    is_used = exists().where(integration.c.ad_account == account_reading.c.ad_account)
+    due = select(account_reading.c.ad_account).where(account_reading.c.due_at <= now, is_used)
     first = due.order_by(account_reading.c.due_at).limit(1).scalar_subquery()
-    claimed = (
+    statement = (
         update(account_reading)
         .where(account_reading.c.ad_account == first, account_reading.c.due_at <= now)
         .values(due_at=until)
         .returning(account_reading.c.ad_account)
     )
-    account = connection.scalar(claimed)
+    account = connection.scalar(statement)
     if account is None:
         return None
     row = connection.execute(_readings().where(account_reading.c.ad_account == account)).one()
@@ -187,11 +187,11 @@ def postpone_reading(
     connection: Connection, reading: Reading, at: float, problem: str, *, of_login: bool
 ) -> None:
     """Read an ad account later, or every one of the same sign-in, and show why."""
-    chosen = account_reading.c.ad_account == reading.ad_account
+    condition = account_reading.c.ad_account == reading.ad_account
     if of_login:
         later = update(account_reading).where(account_reading.c.login_id == reading.login_id)
         connection.execute(later.where(account_reading.c.due_at < at).values(due_at=at))
-    connection.execute(update(account_reading).where(chosen).values(due_at=at, problem=problem))
+    connection.execute(update(account_reading).where(condition).values(due_at=at, problem=problem))
 
 
 def store_scores(
@@ -213,13 +213,13 @@ def store_scores(
             "day": day,
             "read_at": now,
         }
-        for lookback, found in scores.items()
-        for row in found
+        for lookback, entries in scores.items()
+        for row in entries
     }
     if rows:
         connection.execute(insert(quality_score), list(rows.values()))
-    read = update(account_reading).where(account_reading.c.ad_account == account)
-    connection.execute(read.values(read_at=now, problem=None))
+    statement = update(account_reading).where(account_reading.c.ad_account == account)
+    connection.execute(statement.values(read_at=now, problem=None))
 
 
 def newest_scores(connection: Connection) -> list[Score]:
@@ -227,23 +227,23 @@ def newest_scores(connection: Connection) -> list[Score]:
     other = quality_score.alias()
     last = select(func.max(other.c.day)).where(other.c.ad_account == quality_score.c.ad_account)
     keys = ("ad_account", "source_platform", "ingestion_source", "lookback")
-    wanted = select(quality_score).where(quality_score.c.day == last.scalar_subquery())
-    rows = connection.execute(wanted.order_by(*(quality_score.c[key] for key in keys)))
+    query = select(quality_score).where(quality_score.c.day == last.scalar_subquery())
+    rows = connection.execute(query.order_by(*(quality_score.c[key] for key in keys)))
     return [Score(**row._mapping) for row in rows]
 
 
 def statuses_since(connection: Connection, day: int) -> dict[tuple[str, str, str], dict[int, str]]:
     """Return the overall status of 14 days by ad account id, platform and ingestion source, then by day."""
     keys = (ad_account.c.ad_account_id, quality_score.c.source_platform, quality_score.c.ingestion_source)
-    wanted = (
+    query = (
         select(*keys, quality_score.c.day, quality_score.c.overall_status)
         .join(ad_account, ad_account.c.id == quality_score.c.ad_account)
         .where(quality_score.c.day >= day, quality_score.c.lookback == "14d")
     )
-    found: dict[tuple[str, str, str], dict[int, str]] = {}
-    for *key, of_day, status in connection.execute(wanted.order_by(*keys, quality_score.c.day)):
-        found.setdefault((key[0], key[1], key[2]), {})[of_day] = status
-    return found
+    statuses: dict[tuple[str, str, str], dict[int, str]] = {}
+    for *key, of_day, status in connection.execute(query.order_by(*keys, quality_score.c.day)):
+        statuses.setdefault((key[0], key[1], key[2]), {})[of_day] = status
+    return statuses
 
 
 def purge_logins(connection: Connection, before_day: int, now: float) -> int:
@@ -251,13 +251,13 @@ def purge_logins(connection: Connection, before_day: int, now: float) -> int:
     is_idle = ~exists().where(integration.c.ad_account == account_reading.c.ad_account)
     is_free = ~exists().where(account_reading.c.login_id == pinterest_login.c.id)
     is_old = pinterest_login.c.connected_at < now - retention.UNUSED_LOGIN_SECONDS
-    gone = (
+    statements = (
         delete(quality_score).where(quality_score.c.day < before_day),
         delete(login_state).where(login_state.c.ends_at <= now),
         delete(account_reading).where(is_idle),
         delete(pinterest_login).where(is_free, is_old),
     )
-    return sum(connection.execute(statement).rowcount for statement in gone)
+    return sum(connection.execute(statement).rowcount for statement in statements)
 
 
 def _state_key(vault: Vault, session: str, state: str) -> bytes:

@@ -57,15 +57,15 @@ class Source:
 
     def default_consent(self, channel: str) -> DefaultConsent:
         """Return what a missing consent means. By default browsers drop and servers allow."""
-        usual = "drop" if channel == "browser" else "allow"
-        chosen = self.options.get("default_consent", {}).get(channel, usual)
-        return "allow" if chosen == "allow" else "drop"
+        default = "drop" if channel == "browser" else "allow"
+        setting = self.options.get("default_consent", {}).get(channel, default)
+        return "allow" if setting == "allow" else "drop"
 
     @property
     def consent_groups(self) -> dict[str, str]:
         """Return the category of each group of the shop's consent tool, as far as the source names them."""
-        chosen = self.options.get("consent_groups", {})
-        return {group: category for category in sorted(chosen, reverse=True) for group in chosen[category]}
+        groups = self.options.get("consent_groups", {})
+        return {group: category for category in sorted(groups, reverse=True) for group in groups[category]}
 
     def backlog_limit(self, trust: Trust) -> int:
         """Return how many events of one trust may wait. Each trust has its own limit."""
@@ -121,15 +121,15 @@ def insert_source(connection: Connection, vault: Vault, new: Source, key: str, s
 
 def load_source(connection: Connection, source_id: str, *, locked: bool = False) -> Source | None:
     """Return a source or None. ``locked`` locks the row until the transaction ends."""
-    wanted = select(source).where(source.c.id == source_id)
-    row = connection.execute(wanted.with_for_update() if locked else wanted).one_or_none()
+    query = select(source).where(source.c.id == source_id)
+    row = connection.execute(query.with_for_update() if locked else query).one_or_none()
     return _source(row) if row else None
 
 
 def sources_after(connection: Connection, limit: int, after_id: str = "") -> list[Source]:
     """Return sources in the order of their ids."""
-    wanted = select(source).where(source.c.id > after_id).order_by(source.c.id).limit(limit)
-    return [_source(row) for row in connection.execute(wanted)]
+    query = select(source).where(source.c.id > after_id).order_by(source.c.id).limit(limit)
+    return [_source(row) for row in connection.execute(query)]
 
 
 def iterate_sources(connection: Connection) -> Iterator[Source]:
@@ -168,8 +168,8 @@ def update_source(connection: Connection, changed: Source, now: float) -> Source
 
 def remove_source(connection: Connection, source_id: str) -> bool:
     """Delete a source that has no integrations. Returns whether it was deleted."""
-    used = select(integration.c.id).where(integration.c.source_id == source_id).limit(1)
-    if connection.execute(used).first():
+    query = select(integration.c.id).where(integration.c.source_id == source_id).limit(1)
+    if connection.execute(query).first():
         return False
     connection.execute(delete(pipeline_key).where(pipeline_key.c.source_id == source_id))
     connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
@@ -187,26 +187,26 @@ def change_webhook_secrets(
     connection: Connection, vault: Vault, source_id: str, secrets: Mapping[str, str | None]
 ) -> tuple[str, ...]:
     """Replace the secrets of some systems, or remove those without a value; return the systems that have one."""
-    kept = connection.scalar(select(source.c.webhook_secret).where(source.c.id == source_id))
-    sealed = _sealed_secrets(kept)
+    stored_value = connection.scalar(select(source.c.webhook_secret).where(source.c.id == source_id))
+    sealed_secrets = _sealed_secrets(stored_value)
     for system, secret in secrets.items():
         if secret:
-            sealed[system] = vault.seal(secret.encode(), _WEBHOOK_SECRET)
+            sealed_secrets[system] = vault.seal(secret.encode(), _WEBHOOK_SECRET)
         else:
-            sealed.pop(system, None)
-    coded = {system: b64encode(secret).decode() for system, secret in sorted(sealed.items())}
+            sealed_secrets.pop(system, None)
+    coded = {system: b64encode(secret).decode() for system, secret in sorted(sealed_secrets.items())}
     values = {"webhook_secret": json.dumps(coded).encode() if coded else None}
     connection.execute(update(source).where(source.c.id == source_id).values(values))
     return tuple(coded)
 
 
-def _sealed_secrets(kept: bytes | None) -> dict[str, bytes]:
+def _sealed_secrets(stored_value: bytes | None) -> dict[str, bytes]:
     """Return the sealed secrets by system. Earlier versions kept one for all systems; no sealed text begins so."""
-    if kept is None:
+    if stored_value is None:
         return {}
-    if not kept.startswith(b"{"):
-        return dict.fromkeys(WEBHOOK_SYSTEMS, kept)
-    return {system: b64decode(secret) for system, secret in json.loads(kept).items()}
+    if not stored_value.startswith(b"{"):
+        return dict.fromkeys(WEBHOOK_SYSTEMS, stored_value)
+    return {system: b64decode(secret) for system, secret in json.loads(stored_value).items()}
 
 
 def add_key(connection: Connection, source_id: str, key: str, now: float) -> None:
@@ -216,32 +216,32 @@ def add_key(connection: Connection, source_id: str, key: str, now: float) -> Non
 
 def expire_keys(connection: Connection, source_id: str, except_key: str, at: float) -> None:
     """Make every other key of the source expire at a time, unless it expires earlier."""
-    others = update(pipeline_key).where(
+    statement = update(pipeline_key).where(
         pipeline_key.c.source_id == source_id,
         pipeline_key.c.key != except_key,
         or_(pipeline_key.c.expires_at.is_(None), pipeline_key.c.expires_at > at),
     )
-    connection.execute(others.values(expires_at=at))
+    connection.execute(statement.values(expires_at=at))
 
 
 def valid_pipeline_keys(connection: Connection, source_id: str, now: float) -> list[str]:
     """Return the valid pipeline keys, the newest first."""
-    wanted = (
+    query = (
         select(pipeline_key.c.key)
         .where(pipeline_key.c.source_id == source_id, _is_good(now))
         .order_by(pipeline_key.c.created_at.desc())
     )
-    return list(connection.scalars(wanted))
+    return list(connection.scalars(query))
 
 
 def source_of_key(connection: Connection, key: str, now: float) -> Source | None:
     """Return the source of a valid pipeline key."""
-    wanted = (
+    query = (
         select(source)
         .join(pipeline_key, pipeline_key.c.source_id == source.c.id)
         .where(pipeline_key.c.key == key, _is_good(now))
     )
-    row = connection.execute(wanted).one_or_none()
+    row = connection.execute(query).one_or_none()
     return _source(row) if row else None
 
 

@@ -28,22 +28,22 @@ from worker.ledger.schema import (
 _MOST_PARKED = 10_000
 
 
-def count_failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
-    """Count, by ad account, these reason classes among the ``most`` newest failed deliveries that need attention."""
+def count_failed_with(connection: Connection, reason_classes: Collection[str], limit: int) -> dict[str, int]:
+    """Count, by ad account, these reason classes among the ``limit`` newest failed deliveries that need attention."""
     latest = (
         select(delivery.c.ad_account, delivery.c.reason_class, delivery.c.event_name, delivery.c.ended_at)
         .where(delivery.c.state == State.FAILED.value)
         .order_by(delivery.c.id.desc())
-        .limit(most)
+        .limit(limit)
         .subquery()
     )
-    wanted = (
+    query = (
         select(ad_account.c.ad_account_id, func.count())
         .join(latest, latest.c.ad_account == ad_account.c.id)
         .where(latest.c.reason_class.in_(list(reason_classes)), needs_attention(latest.c))
         .group_by(ad_account.c.ad_account_id)
     )
-    return {row[0]: row[1] for row in connection.execute(wanted)}
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def delivered_per_hour(connection: Connection, now: float) -> dict[str, int]:
@@ -64,14 +64,14 @@ def contradicted_by_account(connection: Connection, now: float) -> dict[str, int
 def _last_hours(connection: Connection, outcome: str, now: float) -> dict[str, int]:
     """Sum an outcome by ad account id over this hour and the one before."""
     hour = int(now // SECONDS_PER_HOUR)
-    wanted = (
+    query = (
         select(ad_account.c.ad_account_id, func.sum(tally.c.n))
         .join(integration, integration.c.ad_account == ad_account.c.id)
         .join(tally, tally.c.integration_id == integration.c.id)
         .where(tally.c.hour >= hour - 1, tally.c.outcome == outcome)
         .group_by(ad_account.c.ad_account_id)
     )
-    return {account: int(n) for account, n in connection.execute(wanted)}
+    return {account: int(n) for account, n in connection.execute(query)}
 
 
 def oldest_event_times(connection: Connection) -> dict[str, float]:
@@ -79,35 +79,35 @@ def oldest_event_times(connection: Connection) -> dict[str, float]:
 
     Looks at the first pending event of each kind and at the oldest unsettled batch.
     """
-    found: dict[int, list[float]] = defaultdict(list)
+    times_by_account: dict[int, list[float]] = defaultdict(list)
     for kind in KINDS:
         first = select(integration.c.ad_account, first_pending(delivery.c.event_time, *kind))
         for account, event_time in connection.execute(first):
             if event_time is not None:
-                found[account].append(float(event_time))
+                times_by_account[account].append(float(event_time))
     # In two steps: in one, PostgreSQL may scan the deliveries of all batches.
-    wanted = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
-    for some in chunks(connection.scalars(wanted).all()):
+    query = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
+    for chunk in chunks(connection.scalars(query).all()):
         in_flight = (
             select(delivery.c.ad_account, func.min(delivery.c.event_time))
-            .where(delivery.c.batch_id.in_(some), IS_OPEN_UNINDEXED)
+            .where(delivery.c.batch_id.in_(chunk), IS_OPEN_UNINDEXED)
             .group_by(delivery.c.ad_account)
         )
         for row in connection.execute(in_flight):
-            found[row[0]].append(float(row[1]))
+            times_by_account[row[0]].append(float(row[1]))
     names = {row.id: row.ad_account_id for row in connection.execute(select(ad_account))}
-    return {names[account]: min(times) for account, times in found.items()}
+    return {names[account]: min(times) for account, times in times_by_account.items()}
 
 
 def due_since(connection: Connection) -> dict[str, float]:
     """Return, by ad account id, since when the batch that may be sent has waited for a worker the longest."""
-    wanted = (
+    query = (
         select(ad_account.c.ad_account_id, func.min(batch.c.not_before))
         .join(batch, batch.c.ad_account == ad_account.c.id)
         .where(IS_LIVE, batch.c.status == BatchStatus.READY.value)
         .group_by(ad_account.c.ad_account_id)
     )
-    return {account: float(since) for account, since in connection.execute(wanted)}
+    return {account: float(since) for account, since in connection.execute(query)}
 
 
 def inbox_span(connection: Connection) -> int:
@@ -121,13 +121,13 @@ def inbox_span(connection: Connection) -> int:
 def count_parked(connection: Connection) -> int:
     """Count parked events among the oldest rows; other events leave the inbox before them."""
     oldest = select(inbox.c.parked_reason).order_by(inbox.c.id).limit(_MOST_PARKED).subquery()
-    wanted = select(func.count()).select_from(oldest).where(oldest.c.parked_reason.is_not(None))
-    return connection.scalar(wanted) or 0
+    query = select(func.count()).select_from(oldest).where(oldest.c.parked_reason.is_not(None))
+    return connection.scalar(query) or 0
 
 
 def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, str, int, int]]:
     """Return (integration, event name, hour, created deliveries) from an hour on, of enabled integrations."""
-    wanted = (
+    query = (
         select(integration.c.public_id, tally.c.event_name, tally.c.hour, func.sum(tally.c.n))
         .join(integration, integration.c.id == tally.c.integration_id)
         .where(
@@ -138,7 +138,7 @@ def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, 
         )
         .group_by(integration.c.public_id, tally.c.event_name, tally.c.hour)
     )
-    return [(who, name, hour, int(n)) for who, name, hour, n in connection.execute(wanted)]
+    return [(id_, name, hour, int(n)) for id_, name, hour, n in connection.execute(query)]
 
 
 class EndedCount(NamedTuple):
@@ -162,23 +162,23 @@ class FailureKind(NamedTuple):
 def ended_by_name(connection: Connection, since_hour: int) -> list[EndedCount]:
     """Count delivered, failed and filtered deliveries from an hour on."""
     keys = (tally.c.source_id, tally.c.event_name, tally.c.hour, tally.c.outcome)
-    ended = (tallies.DELIVERED, tallies.FAILED, tallies.FILTERED)
-    wanted = select(*keys, func.sum(tally.c.n)).where(
-        tally.c.hour >= since_hour, tally.c.outcome.in_(ended), tally.c.integration_id != 0
+    outcomes = (tallies.DELIVERED, tallies.FAILED, tallies.FILTERED)
+    query = select(*keys, func.sum(tally.c.n)).where(
+        tally.c.hour >= since_hour, tally.c.outcome.in_(outcomes), tally.c.integration_id != 0
     )
-    return [EndedCount(*row[:4], int(row[4])) for row in connection.execute(wanted.group_by(*keys))]
+    return [EndedCount(*row[:4], int(row[4])) for row in connection.execute(query.group_by(*keys))]
 
 
 def last_accepted_hours(connection: Connection, since_hour: int) -> dict[str, int]:
     """Return the last hour since 1970 in which each source sent an event, from an hour on."""
-    wanted = select(tally.c.source_id, func.max(tally.c.hour)).where(
+    query = select(tally.c.source_id, func.max(tally.c.hour)).where(
         COUNTS_EVENTS, tally.c.hour >= since_hour, tally.c.outcome == tallies.ACCEPTED
     )
-    return {row[0]: row[1] for row in connection.execute(wanted.group_by(tally.c.source_id))}
+    return {row[0]: row[1] for row in connection.execute(query.group_by(tally.c.source_id))}
 
 
-def failure_kinds(connection: Connection, most: int) -> dict[FailureKind, float]:
-    """Return the kinds of the ``most`` newest failures that need attention, with the time of the first."""
+def failure_kinds(connection: Connection, limit: int) -> dict[FailureKind, float]:
+    """Return the kinds of the ``limit`` newest failures that need attention, with the time of the first."""
     columns = (
         delivery.c.integration_id,
         delivery.c.event_name,
@@ -191,11 +191,11 @@ def failure_kinds(connection: Connection, most: int) -> dict[FailureKind, float]
         select(*columns)
         .where(delivery.c.state == State.FAILED.value)
         .order_by(delivery.c.id.desc())
-        .limit(most)
+        .limit(limit)
         .subquery()
     )
     keys = (integration.c.source_id, latest.c.event_name, latest.c.reason_class)
-    wanted = (
+    query = (
         select(*keys, func.min(latest.c.accepted_at))
         .join(integration, integration.c.id == latest.c.integration_id)
         .where(needs_attention(latest.c))
@@ -203,7 +203,7 @@ def failure_kinds(connection: Connection, most: int) -> dict[FailureKind, float]
     )
     return {
         FailureKind(source_id, name, kind or ""): float(at)
-        for source_id, name, kind, at in connection.execute(wanted)
+        for source_id, name, kind, at in connection.execute(query)
     }
 
 

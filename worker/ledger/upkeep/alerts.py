@@ -84,15 +84,15 @@ def firing_alerts(connection: Connection) -> list[Alert]:
     )
 
 
-def save_alert(connection: Connection, one: Alert) -> None:
+def save_alert(connection: Connection, state: Alert) -> None:
     """Insert or update an alert."""
-    key = {"rule": one.rule, "subject": one.subject}
+    key = {"rule": state.rule, "subject": state.subject}
     values = {
-        "severity": one.severity.value,
-        "summary": one.summary,
-        "since": one.since,
-        "seen_at": one.seen_at,
-        "fired_at": one.fired_at,
+        "severity": state.severity.value,
+        "summary": state.summary,
+        "since": state.since,
+        "seen_at": state.seen_at,
+        "fired_at": state.fired_at,
     }
     statement = upsert(connection, alert).values(**key, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
@@ -164,28 +164,28 @@ def record_notice_failure(
     connection.execute(update(alert_notice).where(alert_notice.c.id == notice.id).values(values))
 
 
-def recent_notices(connection: Connection, most: int) -> list[Notice]:
+def recent_notices(connection: Connection, limit: int) -> list[Notice]:
     """Return the newest notices, the newest first."""
-    rows = connection.execute(select(alert_notice).order_by(alert_notice.c.id.desc()).limit(most))
+    rows = connection.execute(select(alert_notice).order_by(alert_notice.c.id.desc()).limit(limit))
     return [_notice(row) for row in rows]
 
 
 def unsent_since(connection: Connection, now: float) -> dict[str, float]:
     """Return the ways of sending that keep failing, each with the time of its oldest unsent notice."""
-    found: dict[str, float] = {}
+    oldest_times: dict[str, float] = {}
     for name in ("mail", "chat"):
         position, leased_until = watermarks.read_watermark(connection, f"alerts_to_{name}")
         # A success ends the lease, and a channel that is no longer set leases nothing.
         if now - leased_until < _STILL_TRIED_SECONDS:
             oldest = next_notice(connection, position, now - _TRIED_SECONDS)
             if oldest is not None and now - oldest.at > _LATE_SECONDS:
-                found[name] = oldest.at
+                oldest_times[name] = oldest.at
     # The oldest notice is tried first, and has a next try until it is sent or given up.
     is_tried = (alert_notice.c.attempts > 0) & (alert_notice.c.not_before > now - _STILL_TRIED_SECONDS)
     of_webhook = connection.scalar(select(func.min(alert_notice.c.at)).where(is_tried))
     if of_webhook is not None and _LATE_SECONDS < now - of_webhook < _TRIED_SECONDS:
-        found["webhook"] = of_webhook
-    return found
+        oldest_times["webhook"] = of_webhook
+    return oldest_times
 
 
 def _alert(row: object) -> Alert:

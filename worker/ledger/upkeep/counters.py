@@ -35,16 +35,16 @@ def fold_counters(connection: Connection, counter: str, most_groups: int = 500, 
 
     Tallies and rollups are read from ``since_hour`` on, the first hour that can have new rows.
     """
-    which: ColumnElement[bool] = true()
+    condition: ColumnElement[bool] = true()
     if counter == "tally":
-        which = tally.c.hour >= since_hour
+        condition = tally.c.hour >= since_hour
     elif counter == "rollup":
-        which = rollup.c.minute >= since_hour * 60
+        condition = rollup.c.minute >= since_hour * 60
     elif counter == "sale":
         # Larger sums are not folded any further, so that none exceeds 63 bits.
-        which = sale.c.value_thousandths < 10 * MAX_THOUSANDTHS
+        condition = sale.c.value_thousandths < 10 * MAX_THOUSANDTHS
     keys, sums, latest = COUNTERS[counter]
-    return _fold_rows(connection, sums[0].table, keys, sums, which, most_groups, latest)
+    return _fold_rows(connection, sums[0].table, keys, sums, condition, most_groups, latest)
 
 
 def _fold_rows(
@@ -52,7 +52,7 @@ def _fold_rows(
     table: Table,
     keys: Sequence[Column[Any]],
     sums: Sequence[Column[Any]],
-    which: ColumnElement[bool],
+    condition: ColumnElement[bool],
     most_groups: int,
     latest: Sequence[Column[Any]] = (),
 ) -> int:
@@ -62,7 +62,7 @@ def _fold_rows(
     """
     crowded = (
         select(*keys, func.max(table.c.id).label("last"))
-        .where(which)
+        .where(condition)
         .group_by(*keys)
         .having(func.count() > 1)
         .limit(most_groups)
@@ -70,15 +70,15 @@ def _fold_rows(
     saved = 0
     for row in connection.execute(crowded).all():
         these = [key == value for key, value in zip(keys, row, strict=False)] + [table.c.id <= row.last]
-        removed = connection.execute(delete(table).where(*these).returning(*sums, *latest)).all()
+        removed_rows = connection.execute(delete(table).where(*these).returning(*sums, *latest)).all()
         # Empty if another process folded them meanwhile.
-        if removed:
+        if removed_rows:
             values = dict(zip((key.name for key in keys), row, strict=False))
             for number, (column, each) in enumerate(
-                zip((*sums, *latest), zip(*removed, strict=True), strict=True)
+                zip((*sums, *latest), zip(*removed_rows, strict=True), strict=True)
             ):
-                known = [value for value in each if value is not None]
-                values[column.name] = sum(known) if number < len(sums) else max(known, default=None)
+                amounts = [value for value in each if value is not None]
+                values[column.name] = sum(amounts) if number < len(sums) else max(amounts, default=None)
             connection.execute(insert(table).values(**values))
-            saved += len(removed) - 1
+            saved += len(removed_rows) - 1
     return saved

@@ -75,8 +75,8 @@ class _ErasedDeliveries:
 
 def known_source_ids(connection: Connection) -> list[str]:
     """Return the id of every source that exists or is named in the tallies or the inbox."""
-    wanted = select(source.c.id).union(select(tally.c.source_id), select(inbox.c.source_id))
-    return [source_id for source_id in connection.scalars(wanted) if source_id]
+    query = select(source.c.id).union(select(tally.c.source_id), select(inbox.c.source_id))
+    return [source_id for source_id in connection.scalars(query) if source_id]
 
 
 def count_personal_rows(connection: Connection) -> int:
@@ -87,35 +87,35 @@ def count_personal_rows(connection: Connection) -> int:
 
 def inbox_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
     """Return inbox rows, parked ones too, in the order of their ids."""
-    wanted = select(inbox.c.id, inbox.c.body, inbox.c.anonymous_key, inbox.c.user_key, inbox.c.trust)
-    return _read(connection, wanted.where(inbox.c.id > after).order_by(inbox.c.id).limit(limit))
+    query = select(inbox.c.id, inbox.c.body, inbox.c.anonymous_key, inbox.c.user_key, inbox.c.trust)
+    return _read(connection, query.where(inbox.c.id > after).order_by(inbox.c.id).limit(limit))
 
 
 def visitor_rows_after(connection: Connection, after: bytes, limit: int) -> list[PersonalRow]:
     """Return visitors in the order of their keys. A key may identify a device or a person."""
-    wanted = select(visitor.c.key, visitor.c.body, visitor.c.key, visitor.c.key)
-    return _read(connection, wanted.where(visitor.c.key > after).order_by(visitor.c.key).limit(limit))
+    query = select(visitor.c.key, visitor.c.body, visitor.c.key, visitor.c.key)
+    return _read(connection, query.where(visitor.c.key > after).order_by(visitor.c.key).limit(limit))
 
 
 def delivery_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
     """Return all deliveries that are not erased, in the order of their ids."""
     names = ("id", "payload", "anonymous_key", "user_key", "trust", "public_fields")
-    wanted = select(*(delivery.c[name] for name in names)).where(
+    query = select(*(delivery.c[name] for name in names)).where(
         delivery.c.id > after, delivery.c.state != State.ERASED.value
     )
-    return _read(connection, wanted.order_by(delivery.c.id).limit(limit))
+    return _read(connection, query.order_by(delivery.c.id).limit(limit))
 
 
 def waiting_events(connection: Connection, ids: Sequence[int]) -> list[Mapping[str, Any]]:
     """Return events of the inbox by id, with their sealed bodies."""
-    wanted = select(inbox.c.id, inbox.c.source_id, inbox.c.received_at, inbox.c.parked_reason, inbox.c.body)
-    return _mappings(connection, wanted.where(inbox.c.id.in_(ids)).order_by(inbox.c.id))
+    query = select(inbox.c.id, inbox.c.source_id, inbox.c.received_at, inbox.c.parked_reason, inbox.c.body)
+    return _mappings(connection, query.where(inbox.c.id.in_(ids)).order_by(inbox.c.id))
 
 
 def visitor_bodies(connection: Connection, keys: Sequence[bytes]) -> list[Mapping[str, Any]]:
     """Return sealed visitors by key, without the key."""
-    wanted = select(visitor.c.updated_at, visitor.c.body).where(visitor.c.key.in_(keys))
-    return _mappings(connection, wanted.order_by(visitor.c.key))
+    query = select(visitor.c.updated_at, visitor.c.body).where(visitor.c.key.in_(keys))
+    return _mappings(connection, query.order_by(visitor.c.key))
 
 
 def debugged_events(connection: Connection) -> list[Mapping[str, Any]]:
@@ -129,8 +129,8 @@ def erase_events(connection: Connection, ids: Sequence[int], now: float) -> int:
 
     Returns how many were still there. Workers have written deliveries of the others.
     """
-    gone = connection.execute(delete(inbox).where(inbox.c.id.in_(ids)).returning(inbox.c.source_id))
-    counts = Counter(Entry(source_id, 0, "", tallies.EVENT_ERASED) for source_id in gone.scalars())
+    result = connection.execute(delete(inbox).where(inbox.c.id.in_(ids)).returning(inbox.c.source_id))
+    counts = Counter(Entry(source_id, 0, "", tallies.EVENT_ERASED) for source_id in result.scalars())
     tallies.append_tallies(connection, counts, now)
     return counts.total()
 
@@ -162,68 +162,68 @@ def erase_deliveries(
     statuses = {batch_id: status for batch_id, (status, _) in batches.items()}
     rows = _lock(connection, ids)
     # The batch of a delivery that was claimed between the two statements is not locked: the next round takes it.
-    busy = {row.id for row in rows if _is_busy(row, statuses)}
-    free = [row for row in rows if row.id not in busy]
+    busy_ids = {row.id for row in rows if _is_busy(row, statuses)}
+    free = [row for row in rows if row.id not in busy_ids]
     by_state = {row.id: reported_state(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
-    kept = {row_id for row_id, state in by_state.items() if _is_kept(reduced.get(row_id), state)}
-    done = frozenset(row_id for row_id in sorted(kept) if _reduce(connection, row_id, reduced[row_id]))
-    free = [row for row in free if row.id not in kept]
+    kept_ids = {row_id for row_id, state in by_state.items() if _is_kept(reduced.get(row_id), state)}
+    done = frozenset(row_id for row_id in sorted(kept_ids) if _reduce(connection, row_id, reduced[row_id]))
+    free = [row for row in free if row.id not in kept_ids]
     by_state = {row.id: by_state[row.id] for row in free}
     tried = {batch_id for batch_id, (_, was_tried) in batches.items() if was_tried}
-    departing = [
+    departures = [
         departing_of(row, now, may_have_arrived=row.batch_id in tried) for row in free if row.event_name
     ]
-    remember_ids(connection, vault, departing, now)
+    remember_ids(connection, vault, departures, now)
     erase_orders_of(connection, [row.id for row in free])
     _empty(connection, [row.id for row in free], now)
     _shrink(connection, Counter(row.batch_id for row in free if by_state[row.id] == "in_flight"))
     _count(connection, free, by_state, now)
-    return _ErasedDeliveries(Counter(by_state.values()), frozenset(busy), done)
+    return _ErasedDeliveries(Counter(by_state.values()), frozenset(busy_ids), done)
 
 
 def preview_erasure(
     connection: Connection, ids: Sequence[int], reduced: Mapping[int, ReducedPayload] = _NOTHING
 ) -> _ErasedDeliveries:
     """Return what `erase_deliveries` would do now."""
-    wanted = (
+    query = (
         select(delivery.c.id, delivery.c.state, delivery.c.test, delivery.c.batch_id, batch.c.status)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
         .where(delivery.c.id.in_(ids), delivery.c.state != State.ERASED.value)
     )
-    rows = connection.execute(wanted).all()
-    busy = frozenset(row.id for row in rows if _is_busy(row, {row.batch_id: row.status}))
+    rows = connection.execute(query).all()
+    busy_ids = frozenset(row.id for row in rows if _is_busy(row, {row.batch_id: row.status}))
     by_state = {
-        row.id: reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy
+        row.id: reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy_ids
     }
-    kept = frozenset(row_id for row_id, state in by_state.items() if _is_kept(reduced.get(row_id), state))
-    gone = Counter(state for row_id, state in by_state.items() if row_id not in kept)
-    return _ErasedDeliveries(gone, busy, kept)
+    kept_ids = frozenset(row_id for row_id, state in by_state.items() if _is_kept(reduced.get(row_id), state))
+    counts = Counter(state for row_id, state in by_state.items() if row_id not in kept_ids)
+    return _ErasedDeliveries(counts, busy_ids, kept_ids)
 
 
-def _mappings(connection: Connection, wanted: Any) -> list[Mapping[str, Any]]:
-    return [dict(row) for row in connection.execute(wanted).mappings()]
+def _mappings(connection: Connection, query: Any) -> list[Mapping[str, Any]]:
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _read(connection: Connection, wanted: Any) -> list[PersonalRow]:
-    return [PersonalRow(*row) for row in connection.execute(wanted)]
+def _read(connection: Connection, query: Any) -> list[PersonalRow]:
+    return [PersonalRow(*row) for row in connection.execute(query)]
 
 
 def _lock_batches(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
     """Return each batch's status, and whether an attempt may have reached Pinterest."""
     # Batches before deliveries, in the order of settling. SQLite has locked everything already.
     batch_ids = select(delivery.c.batch_id).where(delivery.c.id.in_(ids), delivery.c.batch_id.is_not(None))
-    wanted = (
+    query = (
         select(batch.c.id, batch.c.status, batch.c.first_tried_at)
         .where(batch.c.id.in_(batch_ids))
         .order_by(batch.c.id)
         .with_for_update()
     )
-    rows = connection.execute(wanted)
+    rows = connection.execute(query)
     return {row.id: (row.status, row.first_tried_at is not None) for row in rows}
 
 
 def _lock(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
-    wanted = select(
+    query = select(
         delivery.c.id,
         delivery.c.state,
         delivery.c.test,
@@ -232,7 +232,7 @@ def _lock(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
         delivery.c.event_name,
         *DEPARTING_COLUMNS,
     ).where(delivery.c.id.in_(ids), delivery.c.state != State.ERASED.value)
-    return connection.execute(wanted.order_by(delivery.c.id).with_for_update()).all()
+    return connection.execute(query.order_by(delivery.c.id).with_for_update()).all()
 
 
 def _is_busy(row: Any, statuses: dict[int, int]) -> bool:
@@ -279,15 +279,15 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
     connection.execute(delete(problem_example).where(problem_example.c.delivery_id.in_(ids)))
 
 
-def _shrink(connection: Connection, gone: Counter[int]) -> None:
-    for batch_id, n in sorted(gone.items()):
+def _shrink(connection: Connection, counts: Counter[int]) -> None:
+    for batch_id, n in sorted(counts.items()):
         connection.execute(update(batch).where(batch.c.id == batch_id).values(events=batch.c.events - n))
 
 
 def _count(connection: Connection, rows: Sequence[Any], by_state: dict[int, str], now: float) -> None:
     numbers = {row.integration_id for row in rows}
-    found = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
-    sources = {row.id: row.source_id for row in connection.execute(found)}
+    query = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
+    sources = {row.id: row.source_id for row in connection.execute(query)}
     counts: Counter[Entry] = Counter()
     for row in rows:
         entry = Entry(sources.get(row.integration_id, ""), row.integration_id, row.event_name, tallies.ERASED)

@@ -38,18 +38,18 @@ from worker.ledger.vault import Vault
 _SECONDS_PER_DAY = 86_400
 
 
-def ended_delivery_ids(connection: Connection, before: float, most: int) -> list[int]:
+def ended_delivery_ids(connection: Connection, before: float, limit: int) -> list[int]:
     """Return some of the deliveries that ended before a time, the oldest first."""
     by_themselves = (
         select(delivery.c.id)
         .where(delivery.c.ended_at < before, delivery.c.state != State.OPEN.value)
         .order_by(delivery.c.ended_at)
     )
-    ids = list(connection.scalars(by_themselves.limit(most)))
+    ids = list(connection.scalars(by_themselves.limit(limit)))
     # In two steps: in one, SQLite scans the deliveries of all batches and looks up each batch.
-    batches = list(connection.scalars(_settled_with_deliveries(before).limit(most)))
+    batches = list(connection.scalars(_settled_with_deliveries(before).limit(limit)))
     with_their_batch = select(delivery.c.id).where(delivery.c.batch_id.in_(batches), IS_OPEN_UNINDEXED)
-    ids += connection.scalars(with_their_batch.limit(most - len(ids)))
+    ids += connection.scalars(with_their_batch.limit(limit - len(ids)))
     return sorted(ids)
 
 
@@ -79,16 +79,16 @@ def purge_deliveries(
         connection, vault, [departing_of(row, row.ended, may_have_arrived=True) for row in delivered], now
     )
     connection.execute(delete(delivery).where(delivery.c.id.in_([row.id for row in rows])))
-    stood = [reported_state(row.state, row.status, test=row.test) for row in rows]
+    states = [reported_state(row.state, row.status, test=row.test) for row in rows]
     counts = Counter(
         tallies.Entry("", row.integration_id, "", tallies.PURGED + word)
-        for row, word in zip(rows, stood, strict=True)
+        for row, word in zip(rows, states, strict=True)
     )
     tallies.append_tallies(connection, counts, now)
     return len(rows)
 
 
-def purge_batches(connection: Connection, settled_before: float, most: int) -> int:
+def purge_batches(connection: Connection, settled_before: float, limit: int) -> int:
     """Delete batches that no delivery refers to, with their attempts."""
     referred = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id).exists()
     empty = select(batch.c.id).where(
@@ -96,7 +96,7 @@ def purge_batches(connection: Connection, settled_before: float, most: int) -> i
         batch.c.status.in_([BatchStatus.SETTLED, BatchStatus.SPLIT]),
         ~referred,
     )
-    ids = list(connection.scalars(empty.order_by(batch.c.settled_at).limit(most)))
+    ids = list(connection.scalars(empty.order_by(batch.c.settled_at).limit(limit)))
     if ids:
         connection.execute(delete(attempt).where(attempt.c.batch_id.in_(ids)))
         connection.execute(delete(batch).where(batch.c.id.in_(ids)))
@@ -123,8 +123,8 @@ def _ended(before: float) -> Any:
     )
 
 
-def purge_aged(connection: Connection, ended_before: float, now: float, most: int) -> dict[str, int]:
-    """Delete rows whose time is over, up to ``most`` of each large table; return how many of each kind.
+def purge_aged(connection: Connection, ended_before: float, now: float, limit: int) -> dict[str, int]:
+    """Delete rows whose time is over, up to ``limit`` of each large table; return how many of each kind.
 
     ``ended_before`` is the end of the retention that the operator sets.
     """
@@ -148,7 +148,7 @@ def purge_aged(connection: Connection, ended_before: float, now: float, most: in
     counts = {"credentials": _purge_credentials(connection, ended_before)}
     suppressions.drop_past_erasures(connection, now)
     for name, (key, column, bound) in large.items():
-        old = select(key).where(column < bound).order_by(column).limit(most)
+        old = select(key).where(column < bound).order_by(column).limit(limit)
         counts[name] = connection.execute(delete(key.table).where(key.in_(old))).rowcount
     for name, is_old in small.items():
         counts[name] = connection.execute(delete(is_old.left.table).where(is_old)).rowcount
@@ -164,11 +164,11 @@ def _purge_credentials(connection: Connection, made_before: float) -> int:
 
     Locks them first and checks again: an operator may be giving the same token to an integration now.
     """
-    unused = _unused(made_before)
-    held = list(connection.scalars(select(credential.c.id).where(*unused).with_for_update()))
-    if not held:
+    conditions = _unused(made_before)
+    locked_ids = list(connection.scalars(select(credential.c.id).where(*conditions).with_for_update()))
+    if not locked_ids:
         return 0
-    return connection.execute(delete(credential).where(credential.c.id.in_(held), *unused)).rowcount
+    return connection.execute(delete(credential).where(credential.c.id.in_(locked_ids), *conditions)).rowcount
 
 
 def _unused(made_before: float) -> tuple[Any, ...]:

@@ -42,8 +42,8 @@ def public_key(vault: Vault, key: bytes) -> bytes:
 def any_suppressed(connection: Connection, earliest: float) -> bool:
     """Return whether anyone is suppressed, or was erased after the time at which the earliest event came."""
     concerns = or_(suppression.c.since > earliest, suppression.c.request_id.not_in(_erasures()))
-    wanted = select(literal(1)).select_from(suppression).where(concerns)
-    return connection.scalar(wanted.limit(1)) is not None
+    query = select(literal(1)).select_from(suppression).where(concerns)
+    return connection.scalar(query.limit(1)) is not None
 
 
 def find_suppressions(connection: Connection, keys: Collection[bytes]) -> dict[bytes, tuple[float, int]]:
@@ -53,8 +53,8 @@ def find_suppressions(connection: Connection, keys: Collection[bytes]) -> dict[b
 
 def find_erasures(connection: Connection, keys: Collection[bytes]) -> dict[bytes, float]:
     """Return which keys were erased, and when; only events that came before are not kept."""
-    suppressed = _find(connection, keys, suppression.c.request_id.in_(_erasures()))
-    return {key: at for key, (at, _) in suppressed.items()}
+    erasures = _find(connection, keys, suppression.c.request_id.in_(_erasures()))
+    return {key: at for key, (at, _) in erasures.items()}
 
 
 def _erasures() -> Any:
@@ -64,11 +64,11 @@ def _erasures() -> Any:
 def _find(
     connection: Connection, keys: Collection[bytes], of_kind: ColumnElement[bool]
 ) -> dict[bytes, tuple[float, int]]:
-    found: dict[bytes, tuple[float, int]] = {}
-    for some in chunks(sorted(keys)):
-        wanted = select(suppression).where(is_among(connection, suppression.c.key, some), of_kind)
-        found.update({row.key: (row.since, row.request_id) for row in connection.execute(wanted)})
-    return found
+    by_key: dict[bytes, tuple[float, int]] = {}
+    for chunk in chunks(sorted(keys)):
+        query = select(suppression).where(is_among(connection, suppression.c.key, chunk), of_kind)
+        by_key.update({row.key: (row.since, row.request_id) for row in connection.execute(query)})
+    return by_key
 
 
 def add_suppressions(connection: Connection, keys: Iterable[bytes], since: float, request_id: int) -> None:
@@ -97,22 +97,22 @@ def add_request(
 ) -> int:
     """Store a request; return its id."""
     values = {"at": at, "actor": actor, "kind": kind, "keys": sorted(keys), "counts": dict(counts)}
-    added = connection.execute(insert(person_request).values(values).returning(person_request.c.id))
-    return int(added.scalar_one())
+    result = connection.execute(insert(person_request).values(values).returning(person_request.c.id))
+    return int(result.scalar_one())
 
 
 def complete_request(connection: Connection, request_id: int, counts: Mapping[str, int]) -> None:
     """Add the figures of a request to its row."""
-    wanted = update(person_request).where(person_request.c.id == request_id)
-    connection.execute(wanted.values(counts=dict(counts)))
+    statement = update(person_request).where(person_request.c.id == request_id)
+    connection.execute(statement.values(counts=dict(counts)))
 
 
 def newest_requests(connection: Connection, limit: int, before_id: int | None = None) -> list[PersonRequest]:
     """Return requests, the newest first."""
-    wanted = select(person_request).order_by(person_request.c.id.desc()).limit(limit)
+    query = select(person_request).order_by(person_request.c.id.desc()).limit(limit)
     if before_id is not None:
-        wanted = wanted.where(person_request.c.id < before_id)
-    return [PersonRequest(*row) for row in connection.execute(wanted)]
+        query = query.where(person_request.c.id < before_id)
+    return [PersonRequest(*row) for row in connection.execute(query)]
 
 
 def drop_past_erasures(connection: Connection, now: float) -> None:

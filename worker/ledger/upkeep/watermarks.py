@@ -8,8 +8,8 @@ from worker.ledger.schema import watermark
 
 def read_watermark(connection: Connection, name: str) -> tuple[int, float]:
     """Return how far something got, and when; zeros if it never ran."""
-    wanted = select(watermark.c.position, watermark.c.at).where(watermark.c.name == name)
-    row = connection.execute(wanted).one_or_none()
+    query = select(watermark.c.position, watermark.c.at).where(watermark.c.name == name)
+    row = connection.execute(query).one_or_none()
     return (row.position, row.at) if row else (0, 0.0)
 
 
