@@ -32,8 +32,8 @@ def total_queued(names: Sequence[str]) -> int | None:
     The shortest counts for each: messages are spread evenly, and a queue that no worker reads would hide that the
     others are short.
     """
-    found = queued(names)
-    return None if found is None else min(found.values()) * len(found)
+    counts = queued(names)
+    return None if counts is None else min(counts.values()) * len(counts)
 
 
 def queued(names: Sequence[str]) -> dict[str, int] | None:

@@ -55,9 +55,9 @@ def purge() -> None:
 @shared_task
 def read_pinterest() -> None:
     """Refresh the sign-ins with Pinterest, and read the Event Quality Scores."""
-    chosen = settings()
-    app = chosen.pinterest_app_id, chosen.pinterest_app_secret
-    client = AccountClient(chosen.pinterest_api_url, *app) if chosen.pinterest_app_id else None
+    options = settings()
+    app = options.pinterest_app_id, options.pinterest_app_secret
+    client = AccountClient(options.pinterest_api_url, *app) if options.pinterest_app_id else None
     account_reading.read_pinterest(ledger(), client, ledger().now)
 
 
@@ -78,8 +78,8 @@ def watch_volume() -> None:
     to_webhook = webhook() is not None
     source_rules.check_rates(ledger(), ledger().now(), to_webhook=to_webhook)
     source_rules.check_volume(ledger(), ledger().now(), to_webhook=to_webhook)
-    most = settings().alert_data_quality_percent
-    source_rules.check_data_quality(ledger(), ledger().now(), most, to_webhook=to_webhook)
+    percent = settings().alert_data_quality_percent
+    source_rules.check_data_quality(ledger(), ledger().now(), percent, to_webhook=to_webhook)
 
 
 @shared_task

@@ -43,7 +43,7 @@ def test_a_walk_sees_each_failure_once_in_steps(
     with ledger.read() as connection:
         first = failures.failed_after(connection, FailureFilter(), 1)[0]
 
-    steps = outage_retries.failures_in_steps(ledger, FailureFilter(), after_id=first.id, most=3)
+    steps = outage_retries.failures_in_steps(ledger, FailureFilter(), after_id=first.id, limit=3)
     assert [[one.event_id for one in step] for step in steps] == [["b", "c"], ["d"]]
 
 

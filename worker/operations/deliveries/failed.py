@@ -174,7 +174,7 @@ def as_json(failure: Failure, now: float) -> dict[str, Any]:
 
 def export_failed(caller: Caller, chosen: FailureFilter, limit: int | None = None) -> Iterator[str]:
     """Yield failed deliveries as lines of JSON, ordered by id; all of them without a limit."""
-    for step in outage_retries.failures_in_steps(caller.ledger, chosen, most=limit):
+    for step in outage_retries.failures_in_steps(caller.ledger, chosen, limit=limit):
         for failure in step:
             yield f"{json.dumps(as_json(failure, caller.now), ensure_ascii=False)}\n"
 

@@ -82,15 +82,15 @@ def _find_culprit(family: Sequence[RelatedBatch]) -> _Culprit:
     delivered = any(part.has_delivered for part in family)
     if first.events < _PARTS_NEEDED_SMALL_BATCH or judged_before or delivered or not _agree(messages):
         return _Culprit.EVENTS
-    needed = _PARTS_NEEDED if first.events >= _PARTS_NEEDED else _PARTS_NEEDED_SMALL_BATCH
+    minimum = _PARTS_NEEDED if first.events >= _PARTS_NEEDED else _PARTS_NEEDED_SMALL_BATCH
     for _, parts in groupby(family, key=lambda part: part.depth):
         generation = list(parts)
-        if len(generation) >= needed:
+        if len(generation) >= minimum:
             if all(_refusals(part) for part in generation):
                 return _Culprit.ACCOUNT
             break
-    waiting = any(part.is_live and not _refusals(part) for part in family)
-    return _Culprit.UNDECIDED if waiting else _Culprit.EVENTS
+    any_waiting = any(part.is_live and not _refusals(part) for part in family)
+    return _Culprit.UNDECIDED if any_waiting else _Culprit.EVENTS
 
 
 def _refusals(part: RelatedBatch) -> list[str]:
@@ -139,10 +139,10 @@ class Reaction:
                 return self._again(verdict)
             case Unreadable():
                 reason_class = ReasonClass.UNREADABLE
-                again = RetryLater(
+                retry = RetryLater(
                     reason_class, verdict.reason, None, counts_attempt=True, outcome_known=False
                 )
-                return self._again(again, unreadable=True)
+                return self._again(retry, unreadable=True)
 
     def _measure(self) -> None:
         meter = self.sender.meter
@@ -210,9 +210,9 @@ class Reaction:
         if len(self.members) == 1:
             return self._fail_single(verdict, fault)
         risky = [] if verdict.outcome_known else self._at_risk(self.sender.now())
-        rest = ids_without(self.members, risky)
-        middle = (len(rest) + 1) // 2
-        parts = [part for part in (rest[:middle], rest[middle:]) if part]
+        ids = ids_without(self.members, risky)
+        middle = (len(ids) + 1) // 2
+        parts = [part for part in (ids[:middle], ids[middle:]) if part]
         return self._split(parts, self.sender.now(), unknown_outcomes(risky, verdict.reason), self.started)
 
     def _fail_single(self, verdict: Halve, fault: _Culprit) -> DeliveryResult:
@@ -240,19 +240,19 @@ class Reaction:
         risky = [] if verdict.outcome_known else self._at_risk(then)
         if not risky:
             raise PostponedError(self.started, wait, verdict.counts_attempt, unreadable, verdict.reason_class)
-        rest = ids_without(self.members, risky)
+        ids = ids_without(self.members, risky)
         tried = replace(
             self.started,
             attempts_spent=self.started.attempts_spent + int(verdict.counts_attempt),
             unreadable_answers=self.started.unreadable_answers + int(unreadable),
         )
-        return self._split([rest] if rest else [], then, unknown_outcomes(risky, verdict.reason), tried)
+        return self._split([ids] if ids else [], then, unknown_outcomes(risky, verdict.reason), tried)
 
     def _wait(self, verdict: RetryLater) -> Wait:
-        spent = self.started.attempts_spent + int(verdict.counts_attempt)
-        began, now = self.started.first_tried_at, self.sender.now()
+        attempts = self.started.attempts_spent + int(verdict.counts_attempt)
+        first_tried_at, now = self.started.first_tried_at, self.sender.now()
         policy, dice = self.sender.policy, self.sender.dice
-        return next_wait(policy, max(spent, 1), began, now, verdict.after_seconds, dice)
+        return next_wait(policy, max(attempts, 1), first_tried_at, now, verdict.after_seconds, dice)
 
     def _at_risk(self, then: float) -> list[Member]:
         return events_at_risk(self.members, then, offline=self.started.offline)
@@ -276,9 +276,9 @@ class Reaction:
         return DeliveryResult.SETTLED if held else DeliveryResult.LEASE_LOST
 
     def _note(self, reason_class: str, reason: str, may_have_arrived: Sequence[Member] = ()) -> None:
-        what = Attempt(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
+        attempt = Attempt(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
         self.sender.write(
-            lambda connection: batches.record_attempt(connection, self.started, what, may_have_arrived)
+            lambda connection: batches.record_attempt(connection, self.started, attempt, may_have_arrived)
         )
 
 
@@ -307,22 +307,22 @@ def pause_credential(sender: Sender, started: StartedBatch, reason_class: str, r
 
 
 def split_off_unopened(
-    sender: Sender, started: StartedBatch, good: Sequence[Member], broken: Sequence[Member]
+    sender: Sender, started: StartedBatch, readable: Sequence[Member], unreadable: Sequence[Member]
 ) -> DeliveryResult:
     """Fail the events that cannot be opened, and move the others to a new batch."""
     reason = "The stored event cannot be opened: it was changed."
-    endings = [MemberResult(member.id, "unopened", reason) for member in broken]
-    parts = [[member.id for member in good]] if good else []
-    return _replace_batch(sender, started, [*good, *broken], parts, endings, sender.now())
+    endings = [MemberResult(member.id, "unopened", reason) for member in unreadable]
+    parts = [[member.id for member in readable]] if readable else []
+    return _replace_batch(sender, started, [*readable, *unreadable], parts, endings, sender.now())
 
 
 def split_off_risky(
     sender: Sender, started: StartedBatch, members: Sequence[Member], risky: Sequence[Member]
 ) -> DeliveryResult:
     """Fail the events that could count twice until an operator decides, and move the others to a new batch."""
-    rest = ids_without(members, risky)
+    ids = ids_without(members, risky)
     endings = unknown_outcomes(risky, "An earlier try had no clear answer.")
-    return _replace_batch(sender, started, members, [rest] if rest else [], endings, sender.now())
+    return _replace_batch(sender, started, members, [ids] if ids else [], endings, sender.now())
 
 
 def _replace_batch(
@@ -335,15 +335,15 @@ def _replace_batch(
 ) -> DeliveryResult:
     """Replace a batch by smaller ones, and apply the endings of the members that are in none of them."""
     now = sender.now()
-    made = sender.write(
+    new_ids = sender.write(
         lambda connection: batches.split_batch(connection, started, members, parts, endings, now, not_before)
     )
-    if made is None:
+    if new_ids is None:
         return DeliveryResult.LEASE_LOST
     _log_settled(started, 0, len(endings), held=True)
     if not_before <= sender.now():
-        sender.hint(made)
-    return DeliveryResult.SPLIT if made else DeliveryResult.SETTLED
+        sender.hint(new_ids)
+    return DeliveryResult.SPLIT if new_ids else DeliveryResult.SETTLED
 
 
 def _ending(member: Member, result: EventResult) -> MemberResult:

@@ -51,11 +51,11 @@ def deliver(sender: Sender, batch_id: int) -> DeliveryResult:
         return DeliveryResult.SKIPPED
     if not sender.limiter.acquire(credential_id, batch_id):
         return DeliveryResult.QUEUED
-    began = sender.now()
+    start = sender.now()
     try:
         return _deliver(sender, batch_id)
     finally:
-        following = sender.limiter.release(credential_id, sender.now() - began)
+        following = sender.limiter.release(credential_id, sender.now() - start)
         if following:
             sender.hint(following)
 
@@ -67,7 +67,7 @@ def _deliver(sender: Sender, batch_id: int) -> DeliveryResult:
             return DeliveryResult.SKIPPED
         due = sender.now() + started.wait_seconds
         try:
-            members, body, broken = _compose(sender, started)
+            members, body, unreadable = _compose(sender, started)
             token = _token(sender, started)
         except MissingKeyError:
             return _leave_to_others(sender, started)
@@ -75,7 +75,7 @@ def _deliver(sender: Sender, batch_id: int) -> DeliveryResult:
         wait_seconds = due - sender.now()
         if wait_seconds > 0:
             sender.sleep(wait_seconds)
-    set_apart = _set_apart(sender, started, members, broken)
+    set_apart = _set_apart(sender, started, members, unreadable)
     if set_apart is not None or token is None:
         if started.is_probe:
             # Nothing was sent: another batch may probe at once.
@@ -88,13 +88,13 @@ def _deliver(sender: Sender, batch_id: int) -> DeliveryResult:
 
 
 def _set_apart(
-    sender: Sender, started: StartedBatch, members: Sequence[Member], broken: Sequence[Member]
+    sender: Sender, started: StartedBatch, members: Sequence[Member], unreadable: Sequence[Member]
 ) -> DeliveryResult | None:
     """Set events apart that must not be sent now, and give the others back; None if all may be sent."""
-    if not all(member.can_send for member in (*members, *broken)):
+    if not all(member.can_send for member in (*members, *unreadable)):
         return _release_orphans(sender, started)
-    if broken or not members:
-        return split_off_unopened(sender, started, members, broken)
+    if unreadable or not members:
+        return split_off_unopened(sender, started, members, unreadable)
     risky = _sent_before(sender, started, members)
     return split_off_risky(sender, started, members, risky) if risky else None
 
@@ -188,14 +188,14 @@ def _compose(sender: Sender, started: StartedBatch) -> tuple[list[Member], bytes
     """Return members, request body and unreadable members; the stored payloads are joined without parsing."""
     members = sender.read(lambda connection: batches.batch_members(connection, started.id))
     texts: list[bytes] = []
-    good: list[Member] = []
-    broken: list[Member] = []
+    readable: list[Member] = []
+    unreadable: list[Member] = []
     for member in members:
         try:
             texts.append(sender.ledger.vault.open(member.payload, PAYLOAD))
-            good.append(member)
+            readable.append(member)
         except MissingKeyError:
             raise
         except SealError:
-            broken.append(member)
-    return good, b'{"data":[' + b",".join(texts) + b"]}", broken
+            unreadable.append(member)
+    return readable, b'{"data":[' + b",".join(texts) + b"]}", unreadable

@@ -45,30 +45,30 @@ def claim_due_batches(
             # Not all get a batch in this tick: those that have waited longest for one come first.
             latest = claims.latest_claims(connection)
             due.sort(key=lambda group: latest.get(group, 0))
-        waiting = deque(due)
+        groups = deque(due)
     batch_ids: list[int] = []
-    while waiting and len(batch_ids) < policy.most_batches:
-        claimed = _claim_some(ledger, waiting, policy, now, policy.most_batches - len(batch_ids))
-        if claimed:
-            hint(claimed)
-        batch_ids += claimed
+    while groups and len(batch_ids) < policy.most_batches:
+        new_ids = _claim_some(ledger, groups, policy, now, policy.most_batches - len(batch_ids))
+        if new_ids:
+            hint(new_ids)
+        batch_ids += new_ids
     return batch_ids
 
 
 def _claim_some(
-    ledger: Ledger, waiting: deque[BatchGroup], policy: BatchingPolicy, now: Callable[[], float], most: int
+    ledger: Ledger, groups: deque[BatchGroup], policy: BatchingPolicy, now: Callable[[], float], limit: int
 ) -> list[int]:
     """Claim one or more batches in a transaction of about `_MAX_TRANSACTION_SECONDS`."""
     batch_ids: list[int] = []
     with ledger.write() as connection:
-        began = time.monotonic()
-        while waiting and len(batch_ids) < most:
+        start = time.monotonic()
+        while groups and len(batch_ids) < limit:
             # Round robin: a group with a backlog must not delay the others.
-            group = waiting.popleft()
+            group = groups.popleft()
             batch_id = claims.claim_batch(connection, group, policy.window, now(), policy.interval_seconds)
             if batch_id is not None:
                 batch_ids.append(batch_id)
-                waiting.append(group)
-            if time.monotonic() - began > _MAX_TRANSACTION_SECONDS:
+                groups.append(group)
+            if time.monotonic() - start > _MAX_TRANSACTION_SECONDS:
                 break
     return batch_ids

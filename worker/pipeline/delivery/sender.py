@@ -78,8 +78,8 @@ class _ConcurrencyLimiter:
             return following
 
     def _free_slots(self, slots: _CredentialSlots) -> int:
-        free = slots.limit - slots.in_flight
-        return min(free, max(0, OWN_SLOTS - slots.in_flight) + self._free_shared_slots)
+        free_slots = slots.limit - slots.in_flight
+        return min(free_slots, max(0, OWN_SLOTS - slots.in_flight) + self._free_shared_slots)
 
 
 class _RateWaitSlots:

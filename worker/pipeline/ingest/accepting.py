@@ -132,11 +132,11 @@ def open_row(vault: Vault, row: Waiting) -> OpenedEvent:
 
 def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[OpenedEvent], dict[int, str]]:
     """Open rows; return also the ids of those that cannot be opened, with the reason."""
-    opened: list[OpenedEvent] = []
-    broken: dict[int, str] = {}
+    events: list[OpenedEvent] = []
+    reasons: dict[int, str] = {}
     for row in rows:
         try:
-            opened.append(open_row(vault, row))
+            events.append(open_row(vault, row))
         except (UnreadableError, MissingKeyError) as error:
-            broken[row.id] = str(error)
-    return opened, broken
+            reasons[row.id] = str(error)
+    return events, reasons

@@ -29,12 +29,12 @@ def within_budget(work: Callable[[], _Result], deliveries: Callable[[_Result], i
         CostlyEventError: the work exceeded the budget by far, or twice.
     """
     for factor in (_FIRST_TRY_FACTOR, 1):
-        began = time.thread_time()
+        start = time.thread_time()
         result = work()
-        spent = time.thread_time() - began
+        seconds = time.thread_time() - start
         budget = _MAX_CPU_SECONDS * max(1, deliveries(result))
-        if spent <= budget:
+        if seconds <= budget:
             return result
-        if spent > factor * budget:
+        if seconds > factor * budget:
             break
-    raise CostlyEventError(spent)
+    raise CostlyEventError(seconds)

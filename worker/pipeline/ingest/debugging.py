@@ -42,7 +42,7 @@ def seal_debug_input(
     opened: OpenedEvent,
     outcome: str,
     decisions: Sequence[Decision],
-    made: Sequence[NewDelivery],
+    deliveries: Sequence[NewDelivery],
     vault: Vault,
     debug_until: float,
 ) -> NewInput:
@@ -56,7 +56,7 @@ def seal_debug_input(
     name = event.get("event") if event.get("type") == "track" else event.get("type")
     return NewInput(
         source_id=opened.row.source_id,
-        event_id=made[0].event_id if made else str(event.get("messageId") or ""),
+        event_id=deliveries[0].event_id if deliveries else str(event.get("messageId") or ""),
         name=str(name),
         outcome=outcome,
         received_at=opened.row.received_at,
@@ -68,12 +68,12 @@ def seal_debug_input(
     )
 
 
-def open_debug_input(vault: Vault, kept: Input) -> _DebuggedEvent:
+def open_debug_input(vault: Vault, row: Input) -> _DebuggedEvent:
     """Open a stored event.
 
     Raises:
         SealError: its key is no longer in the key ring.
     """
-    body = json_text.parse_json(vault.open(kept.body, INPUT))
+    body = json_text.parse_json(vault.open(row.body, INPUT))
     decisions = [Decision(**decision) for decision in body["decisions"]]
     return _DebuggedEvent(body["event"], Received.from_dict(body["received"]), decisions)

@@ -70,9 +70,9 @@ def _groups_to_serve(
     heads: Sequence[WaitingGroup], flooding: Collection[InboxGroup], trust: Trust, most_rows: int
 ) -> tuple[list[InboxGroup], int]:
     """Return the groups to take rows from, oldest first, and the number of rows for each."""
-    waiting = [head.group for head in heads if head.group.trust == trust and head.group not in flooding]
-    chosen = waiting[: min(_MAX_GROUPS, most_rows)]
-    return chosen, most_rows // max(1, len(chosen))
+    candidates = [head.group for head in heads if head.group.trust == trust and head.group not in flooding]
+    groups = candidates[: min(_MAX_GROUPS, most_rows)]
+    return groups, most_rows // max(1, len(groups))
 
 
 def _source_order(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str, int]:
@@ -93,12 +93,12 @@ def mapping_order(
     Sources take turns; the events of each keep the order of acceptance. Earlier rows of other runs only inform
     about visitors: their own run writes visitors and parks broken rows.
     """
-    own = {row.id for row in rows}
+    own_ids = {row.id for row in rows}
     last_ids = {row.source_id: row.id for row in rows}
-    informing = [row for row in earlier if row.id not in own and row.id < last_ids.get(row.source_id, 0)]
+    informing = [row for row in earlier if row.id not in own_ids and row.id < last_ids.get(row.source_id, 0)]
     places = _source_order(rows, served)
     ordered = sorted([*rows, *informing], key=lambda row: (places[row.source_id], row.id))
-    return [(row, row.id in own) for row in ordered]
+    return [(row, row.id in own_ids) for row in ordered]
 
 
 def rows_left(rows: Sequence[tuple[Waiting, bool]], stalled: str | None) -> list[Waiting]:
@@ -106,11 +106,11 @@ def rows_left(rows: Sequence[tuple[Waiting, bool]], stalled: str | None) -> list
 
     Hints settle those earlier events first; the sweeper sends hints for the rest.
     """
-    own = [row for row, is_own in rows if is_own]
-    left = [row for row in own if row.source_id != stalled]
+    own_rows = [row for row, is_own in rows if is_own]
+    remaining = [row for row in own_rows if row.source_id != stalled]
     if stalled is not None:
-        log.warning("earlier_events_first", source_id=stalled, events=len(own) - len(left))
-    return left
+        log.warning("earlier_events_first", source_id=stalled, events=len(own_rows) - len(remaining))
+    return remaining
 
 
 class FairScheduler:
@@ -161,23 +161,23 @@ class FairScheduler:
                     return []
         return [row for row in rows if row.id not in self._held_elsewhere]
 
-    def note(self, chunk: Chunk, done: ChunkResult) -> None:
+    def note(self, chunk: Chunk, result: ChunkResult) -> None:
         """Record the result of a chunk."""
         if self._gives_way:
             self._gives_way = False
             return
-        rows_done = len(chunk.ids) - len(done.left)
+        rows_done = len(chunk.ids) - len(result.left)
         if chunk.is_own:
-            named = set(chunk.ids)
-            rest = [row for row in self._left if row.id not in named]
-            self._left = sorted(rest + _without_bodies(done.left), key=lambda row: row.id)
-            self._is_slow = self._is_slow or bool(done.left)
+            chunk_ids = set(chunk.ids)
+            other_rows = [row for row in self._left if row.id not in chunk_ids]
+            self._left = sorted(other_rows + _without_bodies(result.left), key=lambda row: row.id)
+            self._is_slow = self._is_slow or bool(result.left)
             self._most_own = max(_MIN_ROWS, 2 * rows_done)
         else:
             self._most_others = min(_MAX_ROWS, max(_MIN_ROWS, 2 * rows_done))
-            self._give_back(done.left)
-        if done.last_source is not None:
-            self._served[done.last_source] = next(self._turns)
+            self._give_back(result.left)
+        if result.last_source is not None:
+            self._served[result.last_source] = next(self._turns)
         self._lease.set_ids([row.id for row in self._left])
 
     def _own(self) -> Iterator[Chunk]:
@@ -198,12 +198,12 @@ class FairScheduler:
         yield from self._others(Trust.PUBLIC)
 
     def _others(self, trust: Trust) -> Iterator[Chunk]:
-        groups, most = _groups_to_serve(self._heads, self._flooding, trust, self._most_others)
+        groups, limit = _groups_to_serve(self._heads, self._flooding, trust, self._most_others)
         self._heads = [head for head in self._heads if head.group.trust != trust]
-        if groups and (ids := self._claim(groups, most)):
+        if groups and (ids := self._claim(groups, limit)):
             yield Chunk(ids, is_own=False)
 
-    def _claim(self, groups: Sequence[InboxGroup], most: int) -> list[int]:
+    def _claim(self, groups: Sequence[InboxGroup], limit: int) -> list[int]:
         """Lease the oldest rows of these groups in addition to the own rows; return their ids."""
         own = [row.id for row in self._left]
         try:
@@ -214,7 +214,7 @@ class FairScheduler:
                 held = (
                     leases.leased_ids(connection, but=holder) | self._leases.ids_of_others(holder) | set(own)
                 )
-                ids = _oldest_free(connection, groups, most, held, self._ledger.now())
+                ids = _oldest_free(connection, groups, limit, held, self._ledger.now())
                 if ids:
                     self._lease.was_leased([*own, *ids])
                     leases.save_lease(connection, holder, [*own, *ids], LEASE_SECONDS)
@@ -226,14 +226,14 @@ class FairScheduler:
             log.warning("ledger_away", events=0, error=type(error).__name__)
             return []
 
-    def _give_back(self, left: Sequence[Waiting]) -> None:
+    def _give_back(self, rows: Sequence[Waiting]) -> None:
         """Let the sweeper send hints for claimed rows that were not processed.
 
         Their own hints may have reached a worker that skipped them because of this lease.
         """
-        if left:
+        if rows:
             with self._ledger.write() as connection:
-                leases.save_lease(connection, uuid4().hex, [row.id for row in left], 0.0)
+                leases.save_lease(connection, uuid4().hex, [row.id for row in rows], 0.0)
 
     def _check_backlog(self) -> None:
         if self._leases.may_check(_CHECK_INTERVAL_SECONDS):
@@ -245,12 +245,12 @@ class FairScheduler:
 
 
 def _oldest_free(
-    connection: Connection, groups: Sequence[InboxGroup], most: int, held: Collection[int], now: float
+    connection: Connection, groups: Sequence[InboxGroup], limit: int, held_ids: Collection[int], now: float
 ) -> list[int]:
-    margin = min(len(held), _MAX_HELD)
-    found = leases.oldest_ids(connection, groups, now - _OVERDUE_SECONDS, most + margin)
-    free = ([event_id for event_id in ids if event_id not in held] for ids in found)
-    return [event_id for ids in free for event_id in ids[:most]]
+    margin = min(len(held_ids), _MAX_HELD)
+    id_lists = leases.oldest_ids(connection, groups, now - _OVERDUE_SECONDS, limit + margin)
+    free_lists = ([event_id for event_id in ids if event_id not in held_ids] for ids in id_lists)
+    return [event_id for ids in free_lists for event_id in ids[:limit]]
 
 
 def _without_bodies(rows: Sequence[Waiting]) -> list[Waiting]:

@@ -111,7 +111,7 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         turns = FairScheduler(ledger, process_leases, lease)
         for chunk in turns.chunks():
             try:
-                done = _ingest_chunk(ledger, chunk, turns)
+                result = _ingest_chunk(ledger, chunk, turns)
             except MissingKeyError:
                 report_missing_key(ledger)
                 raise
@@ -119,9 +119,9 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
                 # Rows of other runs have hints of their own.
                 if chunk.is_own:
                     raise
-                done = ChunkResult()
-            outcomes += done.outcomes
-            turns.note(chunk, done)
+                result = ChunkResult()
+            outcomes += result.outcomes
+            turns.note(chunk, result)
     return outcomes
 
 
@@ -134,9 +134,9 @@ def _ingest_chunk(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRe
             middle = len(chunk.ids) // 2
             halves = [replace(chunk, ids=ids) for ids in (chunk.ids[:middle], chunk.ids[middle:])]
             first, second = [_ingest_chunk(ledger, half, turns) for half in halves]
-            left = [*first.left, *second.left]
+            remaining = [*first.left, *second.left]
             return ChunkResult(
-                first.outcomes + second.outcomes, left, second.last_source or first.last_source
+                first.outcomes + second.outcomes, remaining, second.last_source or first.last_source
             )
         reason = f"The ledger refused the event ({type(error).__name__})."
         log.error("event_refused_by_ledger", inbox_id=chunk.ids[0], error=type(error).__name__)
@@ -169,7 +169,7 @@ def _ingest_in_races(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> Chun
 
 
 def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkResult:
-    began = time.time()
+    start = time.time()
     with ledger.read() as connection:
         rows = inbox.load_events(connection, chunk.ids)
         if chunk.is_own:
@@ -183,14 +183,14 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
     signed, _ = open_rows(ledger.vault, (row for row in rows if row.trust == Trust.SIGNED))
     orders = order_clicks.order_keys(ledger.vault, signed)
     with ledger.read() as connection:
-        known = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
+        stored = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
         earliest = min(row.received_at for row in rows)
         destinations = Destinations(connection, {row.source_id for row in rows}, earliest)
         clicks = order_clicks.click_ids_of_orders(connection, ledger.vault, orders)
     ordered = mapping_order(rows, earlier, chunk.served)
-    opened = {event.row.id: event for event in signed}
+    events = {event.row.id: event for event in signed}
     del signed
-    bulk = _map_all(ledger.vault, ordered, opened, known, destinations, clicks, ledger.now())
+    bulk = _map_all(ledger.vault, ordered, events, stored, destinations, clicks, ledger.now())
     if bulk.costly:
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
@@ -198,12 +198,12 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
                 inbox.park_event(connection, event_id, reason)
     screening = _screen(ledger, bulk) if destinations.screens else Screening()
     bulk.leave_out(screening)
-    created = _new_visitors(ledger, bulk, known, destinations)
-    outcomes = _write(ledger, bulk, known, created, screening.lifted)
+    new_visitors = _new_visitors(ledger, bulk, stored, destinations)
+    outcomes = _write(ledger, bulk, stored, new_visitors, screening.lifted)
     if (tracer := tracing.tracer()) is not None:
-        left = {row.id for row in bulk.left}
-        requests = [tracing.Request(row.source_id, row.received_at) for row in rows if row.id not in left]
-        tracer.record("ingest.map", requests, began)
+        ids_left = {row.id for row in bulk.left}
+        requests = [tracing.Request(row.source_id, row.received_at) for row in rows if row.id not in ids_left]
+        tracer.record("ingest.map", requests, start)
     return ChunkResult(outcomes, bulk.left, bulk.last_source)
 
 
@@ -218,9 +218,9 @@ def _screen(ledger: Ledger, bulk: _BulkResult) -> Screening:
     facts = {event_id: map_again() for event_id, map_again in ways.items() if map_again is not None}
     if not facts:
         return screening
-    held = screen(ledger, facts, {}).events
-    bulk.mapped |= {event_id: event for event_id, event in facts.items() if event_id not in held}
-    return replace(screening, events=screening.events - (facts.keys() - held))
+    held_ids = screen(ledger, facts, {}).events
+    bulk.mapped |= {event_id: event for event_id, event in facts.items() if event_id not in held_ids}
+    return replace(screening, events=screening.events - (facts.keys() - held_ids))
 
 
 def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
@@ -230,26 +230,26 @@ def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
 def _map_all(
     vault: Vault,
     rows: Sequence[tuple[Waiting, bool]],
-    opened: dict[int, OpenedEvent],
-    known: Mapping[bytes, StoredVisitor],
+    events: dict[int, OpenedEvent],
+    stored: Mapping[bytes, StoredVisitor],
     destinations: Destinations,
     clicks: ClickIdsOfOrders,
     now: float,
 ) -> _BulkResult:
     """Map events and update their visitors for the length of a time slice.
 
-    Rows that are not in ``opened`` are opened here; those in it are removed from it.
+    Rows that are not in ``events`` are opened here; those in it are removed from it.
     """
     bulk = _BulkResult()
-    bulk_visitors = BulkVisitors(read_visitors(vault, known))
-    began = time.monotonic()
+    bulk_visitors = BulkVisitors(read_visitors(vault, stored))
+    start = time.monotonic()
     for place, (row, is_own) in enumerate(rows):
-        spent_seconds = time.monotonic() - began
+        spent_seconds = time.monotonic() - start
         if spent_seconds > _SLICE_SECONDS and (bulk.last_source or spent_seconds > _STALL_SECONDS):
             bulk.left = rows_left(rows[place:], stalled=None if bulk.last_source else row.source_id)
             break
-        one, of_order = opened.pop(row.id, None), clicks.get(row.id, {})
-        _map_one(vault, row, one, is_own, bulk, bulk_visitors, destinations, of_order, now)
+        event, of_order = events.pop(row.id, None), clicks.get(row.id, {})
+        _map_one(vault, row, event, is_own, bulk, bulk_visitors, destinations, of_order, now)
     bulk.visitors = {key: record.to_dict() for key, record in bulk_visitors.changed().items()}
     return bulk
 
@@ -321,40 +321,40 @@ def _map_event(
     source_id = opened.row.source_id
     debug_until = destinations.debug_until(source_id)
     debugged = debug_until > now
-    made: list[NewDelivery] = []
+    new: list[NewDelivery] = []
     decisions: list[Decision] = []
-    broken: dict[int, Exception] = {}
-    outcome, wanted = tallies.CONSUMED, opened.row.parked_for
+    errors: dict[int, Exception] = {}
+    outcome, parked_for = tallies.CONSUMED, opened.row.parked_for
     if opened.event.get("type") not in ("identify", "group"):
-        broken |= destinations.unreadable(source_id)
+        errors |= destinations.unreadable(source_id)
         for target in destinations.of(source_id):
-            if wanted is not None and target.integration.number not in wanted:
+            if parked_for is not None and target.integration.number not in parked_for:
                 continue
             explanation = Explanation() if debugged else None
             try:
                 of_order = clicks.get(target.integration.number)
-                known = order_clicks.with_click_ids_of_order(visitor, opened, of_order)
-                made += to_deliveries(target, opened, known, vault, now, explanation)
+                own_visitor = order_clicks.with_click_ids_of_order(visitor, opened, of_order)
+                new += to_deliveries(target, opened, own_visitor, vault, now, explanation)
             except Exception as error:
                 if _concerns_all(error):
                     raise
-                broken[target.integration.number] = error
+                errors[target.integration.number] = error
             if explanation is not None:
                 decisions.append(decision_of(target, explanation))
-        outcome = tallies.MAPPED if made or wanted is not None else tallies.WITHOUT_DESTINATION
-    if wanted is not None:
-        broken = {number: broken[number] for number in broken if number in wanted}
-    if broken and not made:
+        outcome = tallies.MAPPED if new or parked_for is not None else tallies.WITHOUT_DESTINATION
+    if parked_for is not None:
+        errors = {number: errors[number] for number in errors if number in parked_for}
+    if errors and not new:
         # Nothing is written: the whole event is parked.
-        raise next(iter(broken.values()))
-    debug_input = seal_debug_input(opened, outcome, decisions, made, vault, debug_until) if debugged else None
-    for number, cause in broken.items():
+        raise next(iter(errors.values()))
+    debug_input = seal_debug_input(opened, outcome, decisions, new, vault, debug_until) if debugged else None
+    for number, cause in errors.items():
         log.error(
             "mapping_error", inbox_id=opened.row.id, integration=number, error=logs.error_location(cause)
         )
-    reasons = {number: _could_not_map(broken[number]) for number in broken}
-    named = named_by(opened, visitor, made) if destinations.screens else None
-    return _MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input, reasons, named)
+    reasons = {number: _could_not_map(errors[number]) for number in errors}
+    named = named_by(opened, visitor, new) if destinations.screens else None
+    return _MappedEvent(source_id, outcome, new, opened.keys, opened.row.trust, debug_input, reasons, named)
 
 
 def _concerns_all(error: Exception) -> bool:
@@ -368,15 +368,15 @@ def _could_not_map(error: Exception) -> str:
 
 
 def _new_visitors(
-    ledger: Ledger, bulk: _BulkResult, known: Mapping[bytes, StoredVisitor], destinations: Destinations
+    ledger: Ledger, bulk: _BulkResult, stored: Mapping[bytes, StoredVisitor], destinations: Destinations
 ) -> NewVisitors | None:
     """Return the visitors that this bulk creates or its quota refuses; None without new visitors."""
-    new_keys = bulk.visitors.keys() - known.keys()
+    new_keys = bulk.visitors.keys() - stored.keys()
     if not new_keys:
         return None
-    created = NewVisitors.of(bulk.mapped, new_keys)
-    created.refuse_beyond_quota(visitor_quotas(ledger), destinations.public_visitors_per_day)
-    return created
+    new_visitors = NewVisitors.of(bulk.mapped, new_keys)
+    new_visitors.refuse_beyond_quota(visitor_quotas(ledger), destinations.public_visitors_per_day)
+    return new_visitors
 
 
 def _parked(event: _MappedEvent) -> tuple[str, list[int]]:
@@ -387,18 +387,18 @@ def _parked(event: _MappedEvent) -> tuple[str, list[int]]:
 def _write(
     ledger: Ledger,
     bulk: _BulkResult,
-    known: Mapping[bytes, StoredVisitor],
-    created: NewVisitors | None,
-    lifted: Mapping[int, Lift],
+    stored: Mapping[bytes, StoredVisitor],
+    new_visitors: NewVisitors | None,
+    lifts: Mapping[int, Lift],
 ) -> Counter[str]:
     # Seal before the write transaction: the vault may have to write the key of a new day.
-    sealed = {
+    sealed_visitors = {
         key: StoredVisitor(
             ledger.vault.seal(json_text.format_json(body), visitors.BODY),
-            known[key].version if key in known else 0,
+            stored[key].version if key in stored else 0,
         )
         for key, body in bulk.visitors.items()
-        if created is None or key not in created.refused
+        if new_visitors is None or key not in new_visitors.refused
     }
     targets = {
         new.integration_id: new.ad_account for event in bulk.mapped.values() for new in event.deliveries
@@ -407,33 +407,33 @@ def _write(
     with ledger.write() as connection:
         if not integrations.lock_targets(connection, targets):
             raise VersionConflictError
-        lift(connection, lifted, now)
-        whole = [event_id for event_id, event in bulk.mapped.items() if not event.parked_for]
-        gone = sorted(inbox.take_events(connection, whole))
-        kept = [
+        lift(connection, lifts, now)
+        whole_ids = [event_id for event_id, event in bulk.mapped.items() if not event.parked_for]
+        taken_ids = sorted(inbox.take_events(connection, whole_ids))
+        parked_ids = [
             event_id
             for event_id, event in sorted(bulk.mapped.items())
             if event.parked_for and inbox.park_event(connection, event_id, *_parked(event))
         ]
         for event_id, reason in sorted(bulk.parked.items()):
             inbox.park_event(connection, event_id, reason)
-        written = {key for event_id in (*gone, *kept) for key in bulk.mapped[event_id].keys}
+        written_keys = {key for event_id in (*taken_ids, *parked_ids) for key in bulk.mapped[event_id].keys}
         visitors.save_visitors(
-            connection, {key: visitor for key, visitor in sealed.items() if key in written}, now
+            connection, {key: visitor for key, visitor in sealed_visitors.items() if key in written_keys}, now
         )
-        mapped_events = [bulk.mapped[event_id] for event_id in gone]
-        all_events = [*mapped_events, *(bulk.mapped[event_id] for event_id in kept)]
+        mapped_events = [bulk.mapped[event_id] for event_id in taken_ids]
+        all_events = [*mapped_events, *(bulk.mapped[event_id] for event_id in parked_ids)]
         events = Counter(
             tallies.Entry(event.source_id, 0, event.event_name, event.outcome) for event in mapped_events
         )
         tallies.append_tallies(connection, events, now)
-        dropped = debug_inputs.save_debug_inputs(
+        drops = debug_inputs.save_debug_inputs(
             connection, [event.debug_input for event in all_events if event.debug_input is not None]
         )
-        used = created.usage(written) if created is not None else Counter()
-        used.update({(source_id, tallies.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
-        if used:
-            tallies.append_usage(connection, used, now)
+        usage = new_visitors.usage(written_keys) if new_visitors is not None else Counter()
+        usage.update({(source_id, tallies.DEBUG_INPUTS_DROPPED): n for source_id, n in drops.items()})
+        if usage:
+            tallies.append_usage(connection, usage, now)
         outcomes = deliveries.insert_deliveries(
             connection, ledger.vault, [new for event in all_events for new in event.deliveries], now
         )

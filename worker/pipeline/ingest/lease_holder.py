@@ -102,24 +102,24 @@ class ProcessLeases:
     @contextmanager
     def hold(self, ledger: Ledger, ids: Sequence[int]) -> Iterator[RunLease]:
         """Track ids while the body runs."""
-        holding = RunLease(ledger, ids)
+        lease = RunLease(ledger, ids)
         with self._lock:
-            self._held[holding.holder] = holding
+            self._held[lease.holder] = lease
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="ingest-leases", daemon=True)
                 self._thread.start()
         try:
-            yield holding
+            yield lease
         finally:
             with self._lock:
-                del self._held[holding.holder]
-            holding.end()
+                del self._held[lease.holder]
+            lease.end()
 
     def ids_of_others(self, holder: str) -> set[int]:
         """Return the ids of the other runs of this process."""
         with self._lock:
-            others = [holding for holding in self._held.values() if holding.holder != holder]
-        return {event_id for holding in others for event_id in holding.ids}
+            run_leases = [lease for lease in self._held.values() if lease.holder != holder]
+        return {event_id for lease in run_leases for event_id in lease.ids}
 
     def may_check(self, seconds: float) -> bool:
         """Return True to one caller per ``seconds``."""
@@ -142,8 +142,8 @@ class ProcessLeases:
                 elif now - used_at > _IDLE_SECONDS:
                     self._thread = None
                     return
-            for holding in holdings:
-                holding.lease_if_due()
+            for lease in holdings:
+                lease.lease_if_due()
 
 
 _BY_LEDGER: WeakKeyDictionary[Ledger, ProcessLeases] = WeakKeyDictionary()

@@ -33,8 +33,8 @@ def _keys_of(vault: Vault, opened: OpenedEvent) -> tuple[bytes, ...]:
     if event.get("type") != "track" or opened.click_ids.epik:
         return ()
     context = event.get("context")
-    stated = translate(fold_keys(event.get("properties")), context if isinstance(context, dict) else {})
-    order_id = read_order_id(stated.properties)
+    translated = translate(fold_keys(event.get("properties")), context if isinstance(context, dict) else {})
+    order_id = read_order_id(translated.properties)
     ids = order_ids(event, order_id)
     # A shop's page may show the number with its sign.
     numbers = (spelling for number in ids.numbers for spelling in (number, f"#{number}"))
@@ -46,17 +46,15 @@ def _keys_of(vault: Vault, opened: OpenedEvent) -> tuple[bytes, ...]:
 
 def click_ids_of_orders(connection: Connection, vault: Vault, keys: _OrderKeys) -> ClickIdsOfOrders:
     """Return, by inbox id and integration, the click ids of earlier deliveries of the same order."""
-    wanted = {key for some in keys.values() for key in some}
+    all_keys = {key for own_keys in keys.values() for key in own_keys}
     by_key: dict[bytes, dict[int, Visitor]] = {}
-    for found in find_deliveries.payloads_of_orders(connection, wanted) if wanted else ():
-        ids = _read(vault, found.payload, found.field_mapping)
+    for row in find_deliveries.payloads_of_orders(connection, all_keys) if all_keys else ():
+        ids = _read(vault, row.payload, row.field_mapping)
         if ids is not None:
-            by_key.setdefault(found.order_key, {})[found.integration] = replace(
-                ids, epik_at=found.accepted_at
-            )
+            by_key.setdefault(row.order_key, {})[row.integration] = replace(ids, epik_at=row.accepted_at)
     return {
-        inbox_id: {number: ids for key in some for number, ids in by_key.get(key, {}).items()}
-        for inbox_id, some in keys.items()
+        inbox_id: {number: ids for key in own_keys for number, ids in by_key.get(key, {}).items()}
+        for inbox_id, own_keys in keys.items()
     }
 
 

@@ -100,13 +100,13 @@ class Destinations:
         """Return the destinations of a source that this version can read; none if it was deleted."""
         if source_id not in self._targets:
             targets: list[Destination] = []
-            unreadable = self._unreadable[source_id] = {}
+            errors = self._unreadable[source_id] = {}
             for row in self._integrations.get(source_id, []):
                 try:
                     options = self._options(row)
                     targets.append(Destination(row, self._sources[source_id], options, self.screens))
                 except ConfigError as error:
-                    unreadable[row.number] = error
+                    errors[row.number] = error
             self._targets[source_id] = targets
         return self._targets[source_id]
 
@@ -179,9 +179,9 @@ def to_deliveries(
     outcomes = map_event(
         opened.event, opened.received, visitor, target.options, now, default_consent, explain
     )
-    listed = target.source.options.get("signed_only_events")
-    if listed and opened.trust is Trust.PUBLIC:
-        outcomes = drop_signed_only(outcomes, listed, target.options)
+    names = target.source.options.get("signed_only_events")
+    if names and opened.trust is Trust.PUBLIC:
+        outcomes = drop_signed_only(outcomes, names, target.options)
         # Anyone can send an unsigned refund; where unsigned sales do not count, it does not either.
         outcomes = [
             replace(outcome, refund=None) if isinstance(outcome, Dropped) else outcome for outcome in outcomes
@@ -218,11 +218,11 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
 def _found_problems(outcome: Outcome, received: Received) -> tuple[FoundProblem, ...]:
     """Return the problems of an outcome, each kind once, with the sentences that the mapping wrote."""
     sentences = chain(outcome.warnings if isinstance(outcome, Mapped | Failed) else (), repeat(""))
-    found = {
+    problems = {
         kind: FoundProblem(kind, sentence, _proxy_address(kind, received))
         for kind, sentence in zip(outcome.problems, sentences, strict=False)
     }
-    return tuple(found.values())
+    return tuple(problems.values())
 
 
 def _proxy_address(kind: Problem, received: Received) -> str | None:
@@ -287,15 +287,15 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
 def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
     """Return the sales columns: what the event adds to its day once it is delivered, or what it takes back."""
     if isinstance(outcome, Dropped) and outcome.refund is not None:
-        happened, amount = outcome.event_time, outcome.refund.amount
+        event_time, amount = outcome.event_time, outcome.refund.amount
         data = {"currency": outcome.refund.currency, "value": amount.text if amount is not None else None}
     else:
         payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
-        happened, data = (payload or {}).get("event_time"), (payload or {}).get("custom_data") or {}
+        event_time, data = (payload or {}).get("event_time"), (payload or {}).get("custom_data") or {}
     # An event that fails as too old may have any time.
-    if happened is None or not 0 <= happened <= _LATEST:
+    if event_time is None or not 0 <= event_time <= _LATEST:
         return {}
-    day = day_of(datetime.fromtimestamp(happened, zone))
+    day = day_of(datetime.fromtimestamp(event_time, zone))
     return {
         "day": day,
         "currency": data.get("currency"),
@@ -349,8 +349,8 @@ def _counted_once_by(
     if name == "checkout":
         order = _order_identity(payload.get("custom_data") or {}, opened, vault)
         return {"order": order, "business_key": order.keys[0]} if order is not None else {}
-    one = business_id(name, opened.event)
-    return {"business_key": vault.keyed_hash("business", name, source_id, one)} if one else {}
+    id_ = business_id(name, opened.event)
+    return {"business_key": vault.keyed_hash("business", name, source_id, id_)} if id_ else {}
 
 
 def _order_identity(data: Mapping[str, Any], opened: OpenedEvent, vault: Vault) -> OrderIdentity | None:
@@ -417,16 +417,16 @@ class _VisitorRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON to store; the signed layer only where it differs."""
-        kept = self.everything.to_dict() | {"told_up_to": self.last_inbox_id}
+        record = self.everything.to_dict() | {"told_up_to": self.last_inbox_id}
         if self.signed_last_inbox_id or self.signed != only_click_ids(self.everything):
-            kept["signed"] = self.signed.to_dict() | {"told_up_to": self.signed_last_inbox_id}
-        return kept
+            record["signed"] = self.signed.to_dict() | {"told_up_to": self.signed_last_inbox_id}
+        return record
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` returned; records of the version before have the public layer only."""
-        everything, last_inbox_id = Visitor.from_dict(kept), kept["told_up_to"]
-        signed = kept.get("signed")
+        everything, last_inbox_id = Visitor.from_dict(record), record["told_up_to"]
+        signed = record.get("signed")
         if signed is None:
             return cls(everything, last_inbox_id, only_click_ids(everything), 0)
         return cls(everything, last_inbox_id, Visitor.from_dict(signed), signed["told_up_to"])
@@ -435,14 +435,14 @@ class _VisitorRecord:
 class BulkVisitors:
     """Track the visitors of one bulk while its events are mapped in order."""
 
-    def __init__(self, known: Mapping[bytes, _VisitorRecord]) -> None:
+    def __init__(self, records: Mapping[bytes, _VisitorRecord]) -> None:
         self._everything = _Layer(
-            {key: record.everything for key, record in known.items()},
-            {key: record.last_inbox_id for key, record in known.items()},
+            {key: record.everything for key, record in records.items()},
+            {key: record.last_inbox_id for key, record in records.items()},
         )
         self._signed = _Layer(
-            {key: record.signed for key, record in known.items()},
-            {key: record.signed_last_inbox_id for key, record in known.items()},
+            {key: record.signed for key, record in records.items()},
+            {key: record.signed_last_inbox_id for key, record in records.items()},
         )
 
     def learn(self, opened: OpenedEvent, default_country: str | None, *, keep: bool) -> Visitor:
@@ -484,11 +484,11 @@ class _Layer:
     Traits of an ``identify`` are stored under the person's and the device's key, click ids under the device's key.
     """
 
-    def __init__(self, known: Mapping[bytes, Visitor], last_inbox_id: Mapping[bytes, int]) -> None:
-        self._current = dict(known)
+    def __init__(self, by_key: Mapping[bytes, Visitor], last_inbox_id: Mapping[bytes, int]) -> None:
+        self._current = dict(by_key)
         self._last_inbox_ids = dict(last_inbox_id)
         # Events that only inform this bulk must not be stored: their rows may be erased meanwhile.
-        self._kept = {key: (visitor, last_inbox_id[key]) for key, visitor in known.items()}
+        self._kept = {key: (visitor, last_inbox_id[key]) for key, visitor in by_key.items()}
         self.changed: set[bytes] = set()
 
     def learn(
@@ -497,12 +497,12 @@ class _Layer:
         """Return the visitor updated by the event, and remember it."""
         before = self.known(keys)
         identifies = opened.event.get("type") == "identify"
-        known = [key for key in keys if key in self._current]
-        if known and self._is_older(opened, known[0]):
-            said = _apply(Visitor.EMPTY, opened, default_country)
+        known_keys = [key for key in keys if key in self._current]
+        if known_keys and self._is_older(opened, known_keys[0]):
+            of_event = _apply(Visitor.EMPTY, opened, default_country)
             # The first argument takes precedence: the newer visitor, unless that is another person.
-            is_other = are_different_people(before, said)
-            visitor = _join_visitors(said, before) if is_other else _join_visitors(before, said)
+            is_other = are_different_people(before, of_event)
+            visitor = _join_visitors(of_event, before) if is_other else _join_visitors(before, of_event)
         else:
             visitor = _apply(before, opened, default_country)
         if without_click_ids(before) is not before and without_click_ids(visitor) is visitor:
@@ -529,10 +529,10 @@ class _Layer:
         if after != before and without_click_ids(after) is after:
             self._set(key, after, keep=keep)
             return
-        said = _with_click_ids(Visitor.EMPTY, opened)
-        visitor = replace(before, pin_unauth=said.pin_unauth or before.pin_unauth)
-        if said.epik not in (None, before.epik) and (said.epik_at or 0.0) >= (before.epik_at or 0.0):
-            visitor = replace(visitor, epik=said.epik, epik_at=said.epik_at)
+        clicks = _with_click_ids(Visitor.EMPTY, opened)
+        visitor = replace(before, pin_unauth=clicks.pin_unauth or before.pin_unauth)
+        if clicks.epik not in (None, before.epik) and (clicks.epik_at or 0.0) >= (before.epik_at or 0.0):
+            visitor = replace(visitor, epik=clicks.epik, epik_at=clicks.epik_at)
         if visitor != before:
             self._set(key, visitor, keep=keep)
 
@@ -616,10 +616,10 @@ def _join_visitors(person: Visitor, device: Visitor) -> Visitor:
     )
 
 
-def read_visitors(vault: Vault, known: Mapping[bytes, StoredVisitor]) -> dict[bytes, _VisitorRecord]:
+def read_visitors(vault: Vault, by_key: Mapping[bytes, StoredVisitor]) -> dict[bytes, _VisitorRecord]:
     """Open stored visitors, by key."""
     records: dict[bytes, _VisitorRecord] = {}
-    for key, stored in known.items():
+    for key, stored in by_key.items():
         try:
             records[key] = _VisitorRecord.from_dict(
                 json_text.parse_json(vault.open(stored.body, visitors.BODY))

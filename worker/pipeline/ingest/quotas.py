@@ -29,17 +29,17 @@ class _VisitorQuotas:
         self._created: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def admit(self, source_id: str, limit: int, wanted: int) -> int:
-        """Return how many of ``wanted`` new visitors may be stored, and count them."""
+    def admit(self, source_id: str, limit: int, n: int) -> int:
+        """Return how many of ``n`` new visitors may be stored, and count them."""
         now = self._now()
         # Held during the read, so that no other thread counts from the same number.
         with self._lock:
-            read_at, created = self._created.get(source_id, (0.0, 0))
+            read_at, count = self._created.get(source_id, (0.0, 0))
             same_day = int(read_at // SECONDS_A_DAY) == int(now // SECONDS_A_DAY)
             if not same_day or not 0 <= now - read_at < _REFRESH_SECONDS:
-                read_at, created = now, self._read(source_id, now)
-            admitted = max(0, min(wanted, limit - created))
-            self._created[source_id] = (read_at, created + admitted)
+                read_at, count = now, self._read(source_id, now)
+            admitted = max(0, min(n, limit - count))
+            self._created[source_id] = (read_at, count + admitted)
             self._created.move_to_end(source_id)
             if len(self._created) > _MAX_SOURCES:
                 self._created.popitem(last=False)
@@ -56,8 +56,8 @@ _quotas: WeakKeyDictionary[Ledger, _VisitorQuotas] = WeakKeyDictionary()
 
 def visitor_quotas(ledger: Ledger) -> _VisitorQuotas:
     """Return the quotas of this process on a ledger."""
-    found = _quotas.get(ledger)
-    return found if found is not None else _quotas.setdefault(ledger, _VisitorQuotas(ledger))
+    quotas = _quotas.get(ledger)
+    return quotas if quotas is not None else _quotas.setdefault(ledger, _VisitorQuotas(ledger))
 
 
 class _VisitorEvent(Protocol):

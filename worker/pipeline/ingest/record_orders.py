@@ -38,15 +38,15 @@ class _RecordedOrders:
 
 
 def record_orders(
-    ledger: Ledger, source: Source, given: Iterable[Mapping[str, Any]], now: float, retention_days: float
+    ledger: Ledger, source: Source, lines: Iterable[Mapping[str, Any]], now: float, retention_days: float
 ) -> _RecordedOrders:
     """Record orders as the shop has them. Safe to repeat: an order counts once, and its newest value counts.
 
     Each is an event as the collector takes it, or an order alone, as the shop's export or webhook has it. Nothing of
     its customer is kept. An order that is older than the deliveries are kept is wrong, because it would be missed.
     """
-    done, found = _RecordedOrders(), dict[str, ShopOrder]()
-    for place, line in enumerate(given, 1):
+    result, orders = _RecordedOrders(), dict[str, ShopOrder]()
+    for place, line in enumerate(lines, 1):
         try:
             order = read_order(source, line, now)
             if order.ordered_at < now - retention_days * SECONDS_A_DAY:
@@ -54,23 +54,23 @@ def record_orders(
                     f"timestamp is more than {retention_days:g} days ago: its deliveries are gone."
                 )
         except OrderError as error:
-            done.wrong[place] = str(error)
+            result.wrong[place] = str(error)
         else:
-            found[order.order_id] = order
+            orders[order.order_id] = order
     ledger.vault.prepare()
     with ledger.write() as connection:
-        done.new = shop_orders.store_orders(connection, ledger.vault, list(found.values()), now)
-    done.known = len(found) - done.new
-    return done
+        result.new = shop_orders.store_orders(connection, ledger.vault, list(orders.values()), now)
+    result.known = len(orders) - result.new
+    return result
 
 
-def read_order(source: Source, given: Mapping[str, Any], now: float) -> ShopOrder:
+def read_order(source: Source, line: Mapping[str, Any], now: float) -> ShopOrder:
     """Read an order out of an event, or out of its own fields.
 
     Raises:
         OrderError: it has no order id, or no time that can be true.
     """
-    event = given if isinstance(given.get("properties"), Mapping) else {"properties": given}
+    event = line if isinstance(line.get("properties"), Mapping) else {"properties": line}
     at = next((event[key] for key in _TIME_KEYS if event.get(key)), None)
     if at is None:
         at = next((event["properties"][key] for key in _TIME_KEYS if event["properties"].get(key)), None)
@@ -79,9 +79,9 @@ def read_order(source: Source, given: Mapping[str, Any], now: float) -> ShopOrde
         raise OrderError("timestamp must say when the order was placed.")
     if not 0 <= ordered_at <= now + _MOST_AHEAD_SECONDS:
         raise OrderError("timestamp must not be in the future.")
-    full = {"type": "track", "event": "Order Completed", **event, "messageId": "order"}
+    full_event = {"type": "track", "event": "Order Completed", **event, "messageId": "order"}
     options = Options()
-    properties = read_call(full, Received("server", now), options).properties
+    properties = read_call(full_event, Received("server", now), options).properties
     data = build_custom_data(properties, _CHECKOUT, options, Notes())
     order_id = data.get("order_id") or read_order_id(properties)
     if not order_id:

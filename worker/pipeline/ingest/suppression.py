@@ -62,9 +62,9 @@ class Screening:
     lifted: Mapping[int, Lift] = field(default_factory=dict)
 
 
-def named_by(opened: OpenedEvent, visitor: Visitor, made: Iterable[NewDelivery]) -> Named:
+def named_by(opened: OpenedEvent, visitor: Visitor, deliveries: Iterable[NewDelivery]) -> Named:
     """Return whom an event is about: who is sent to Pinterest, or the visitor of an event that is not sent."""
-    payloads = [delivery.identifiers for delivery in made if delivery.payload is not None]
+    payloads = [delivery.identifiers for delivery in deliveries if delivery.payload is not None]
     of_visitor = set(visitor.traits.get("em", ()))
     emails = {digest for sent, _ in payloads for digest in sent} if payloads else of_visitor
     user_ids = {digest for _, sent in payloads for digest in sent}
@@ -89,8 +89,8 @@ def _consented_at(opened: OpenedEvent) -> float | None:
     """Return when a new consent was given; None without one, or if anyone could have sent it."""
     if opened.trust is not Trust.SIGNED or not renews_consent(opened.event):
         return None
-    stated = (parse_time(opened.event.get(name)) for name in ("originalTimestamp", "timestamp"))
-    return min([opened.row.received_at, *(at for at in stated if at is not None)])
+    times = (parse_time(opened.event.get(name)) for name in ("originalTimestamp", "timestamp"))
+    return min([opened.row.received_at, *(at for at in times if at is not None)])
 
 
 def screen(
@@ -112,15 +112,15 @@ def screen(
     keys = {*key_of.values(), *user_keys, *device_keys, *visitors, *public_key_of.values()}
 
     def concerns(named: Named, active: Collection[bytes]) -> bool:
-        linked = {key for key, public_key in public_key_of.items() if public_key in active}
-        return _is_suppressed(named, key_of, active if named.is_signed else {*active, *linked})
+        linked_keys = {key for key, public_key in public_key_of.items() if public_key in active}
+        return _is_suppressed(named, key_of, active if named.is_signed else {*active, *linked_keys})
 
     with ledger.read() as connection:
-        found = suppressions.find_suppressions(connection, keys)
+        requests = suppressions.find_suppressions(connection, keys)
         erased = suppressions.find_erasures(connection, keys)
-    lifted = _lifted(events, key_of, found)
-    ends = {key: lifted[number].event_id for key, (_, number) in found.items() if number in lifted}
-    active = found.keys() - ends.keys()
+    lifts = _lifted(events, key_of, requests)
+    ends = {key: lifts[number].event_id for key, (_, number) in requests.items() if number in lifts}
+    active = requests.keys() - ends.keys()
     held = {
         event_id
         for event_id, named in events.items()
@@ -144,7 +144,7 @@ def screen(
             named = replace(_named_in(signed, key, key in user_keys), is_signed=True)
             if not concerns(named, active | (erased.keys() if key in of_late else set())):
                 kept[key] = signed
-    return Screening(frozenset(held | late.keys()), frozenset(refused - kept.keys()), kept, lifted)
+    return Screening(frozenset(held | late.keys()), frozenset(refused - kept.keys()), kept, lifts)
 
 
 def _is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection[bytes]) -> bool:
@@ -161,21 +161,21 @@ def _is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection
 
 
 def _lifted(
-    events: Mapping[int, Named], key_of: Mapping[str, bytes], found: Mapping[bytes, tuple[float, int]]
+    events: Mapping[int, Named], key_of: Mapping[str, bytes], requests: Mapping[bytes, tuple[float, int]]
 ) -> dict[int, Lift]:
     """Return the requests of persons who consented after them."""
-    lifted: dict[int, Lift] = {}
+    lifts: dict[int, Lift] = {}
     for event_id, named in sorted(events.items()):
         if named.consented_at is None:
             continue
         keys = {
             key for key in (named.user_key, *(key_of[digest] for digest in named.digests)) if key is not None
         }
-        for key in keys & found.keys():
-            since, number = found[key]
-            if named.consented_at > since and number not in lifted:
-                lifted[number] = Lift(event_id, frozenset(key.hex() for key in keys))
-    return lifted
+        for key in keys & requests.keys():
+            since, number = requests[key]
+            if named.consented_at > since and number not in lifts:
+                lifts[number] = Lift(event_id, frozenset(key.hex() for key in keys))
+    return lifts
 
 
 def _named_in(record: Mapping[str, Any], key: bytes, is_user: bool) -> Named:
@@ -185,9 +185,9 @@ def _named_in(record: Mapping[str, Any], key: bytes, is_user: bool) -> Named:
     return Named(frozenset(emails), frozenset(user_ids), key if is_user else None, key, is_signed=False)
 
 
-def lift(connection: Connection, lifted: Mapping[int, Lift], now: float) -> None:
+def lift(connection: Connection, lifts: Mapping[int, Lift], now: float) -> None:
     """End the suppressions of persons who consented again, and record why."""
-    for number, end in sorted(lifted.items()):
+    for number, end in sorted(lifts.items()):
         if n := suppressions.lift_suppressions(connection, [number]):
             counts = {"suppressed_keys": n}
             suppressions.add_request(

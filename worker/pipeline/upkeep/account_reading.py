@@ -70,7 +70,7 @@ def _read_scores(ledger: Ledger, client: AccountClient, reading: Reading, clock:
     if login is None:
         return
     try:
-        found = {
+        scores = {
             lookback: client.quality_scores(login.access_token, reading.ad_account_id, lookback)
             for lookback in _LOOKBACKS
         }
@@ -80,7 +80,7 @@ def _read_scores(ledger: Ledger, client: AccountClient, reading: Reading, clock:
     now = clock()
     with ledger.write() as connection:
         pinterest_connections.store_scores(
-            connection, reading.ad_account, found, int(now // _SECONDS_PER_DAY), now
+            connection, reading.ad_account, scores, int(now // _SECONDS_PER_DAY), now
         )
 
 

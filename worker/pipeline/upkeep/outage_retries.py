@@ -18,14 +18,14 @@ _MAX_AUTO_RETRIES = 5_000
 
 
 def failures_in_steps(
-    ledger: Ledger, chosen: FailureFilter, after_id: int = 0, most: int | None = None
+    ledger: Ledger, criteria: FailureFilter, after_id: int = 0, limit: int | None = None
 ) -> Iterator[list[Failure]]:
-    """Yield failed deliveries in lists, ordered by id, at most ``most`` in total."""
+    """Yield failed deliveries in lists, ordered by id, at most ``limit`` in total."""
     looked_at, last_id = 0, after_id
-    while most is None or looked_at < most:
-        limit = _ROWS_PER_STEP if most is None else min(_ROWS_PER_STEP, most - looked_at)
+    while limit is None or looked_at < limit:
+        rows_a_step = _ROWS_PER_STEP if limit is None else min(_ROWS_PER_STEP, limit - looked_at)
         with ledger.read() as connection:
-            step = failures.failed_after(connection, chosen, limit, last_id)
+            step = failures.failed_after(connection, criteria, rows_a_step, last_id)
         if not step:
             return
         looked_at, last_id = looked_at + len(step), step[-1].id
@@ -38,16 +38,16 @@ def retry_after_outage(ledger: Ledger, now: float) -> int:
     It is over when a later event of the same ad account was delivered. Deliveries that could count twice are
     left to an operator.
     """
-    moved = 0
+    count = 0
     for step in _after_outages(ledger, now):
         with ledger.write() as connection:
-            some = step[: _MAX_AUTO_RETRIES - moved]
-            moved += failures.retry_deliveries(connection, some, now, _ACTOR, how="by itself").retried
-        if moved >= _MAX_AUTO_RETRIES:
+            part = step[: _MAX_AUTO_RETRIES - count]
+            count += failures.retry_deliveries(connection, part, now, _ACTOR, how="by itself").retried
+        if count >= _MAX_AUTO_RETRIES:
             break
-    if moved:
-        log.info("retried_by_itself", deliveries=moved)
-    return moved
+    if count:
+        log.info("retried_by_itself", deliveries=count)
+    return count
 
 
 def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
@@ -60,6 +60,8 @@ def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
         }
     for account, until in delivered_at.items():
         for reason_class in OUTAGES if until is not None else ():
-            chosen = FailureFilter(account, reason_class=reason_class, since=since, until=until, safe_at=now)
-            for step in failures_in_steps(ledger, chosen):
+            criteria = FailureFilter(
+                account, reason_class=reason_class, since=since, until=until, safe_at=now
+            )
+            for step in failures_in_steps(ledger, criteria):
                 yield [failure for failure in step if not failure.is_stale(now)]

@@ -36,14 +36,14 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
     ledger.vault.prepare()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
-            ended = expired.ended_delivery_ids(connection, before, _ROWS_PER_STEP)
+            ended_ids = expired.ended_delivery_ids(connection, before, _ROWS_PER_STEP)
             old = match_quality_counts.quality_ids_before(
                 connection, _hour(now) - retention.QUALITY_DAYS * 24, _ROWS_PER_STEP
             )
             old_lines = imported_lines.imported_lines_before(connection, lines_before, _ROWS_PER_STEP)
         with ledger.write() as connection:
             step = {
-                "deliveries": expired.purge_deliveries(connection, ledger.vault, ended, before, now),
+                "deliveries": expired.purge_deliveries(connection, ledger.vault, ended_ids, before, now),
                 "orders": shop_orders.purge_orders(connection, before, _ROWS_PER_STEP),
                 "batches": expired.purge_batches(connection, before, _ROWS_PER_STEP),
                 "quality": match_quality_counts.delete_quality(connection, old),
@@ -75,11 +75,11 @@ def fold_counts(ledger: Ledger, now: float) -> int:
         lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD),
     ]
     steps.extend(partial(_fold, counter, since_hour) for counter in counters.COUNTERS)
-    done = [_in_steps(ledger, step) for step in steps]
-    if all(is_complete for _, is_complete in done):
+    results = [_in_steps(ledger, step) for step in steps]
+    if all(is_complete for _, is_complete in results):
         with ledger.write() as connection:
             watermarks.set_watermark(connection, _FOLDED, 0, now)
-    return sum(saved for saved, _ in done[-len(counters.COUNTERS) :])
+    return sum(saved for saved, _ in results[-len(counters.COUNTERS) :])
 
 
 def _fold(counter: str, since_hour: int, connection: Connection) -> int:
@@ -91,31 +91,31 @@ def sum_order_days(ledger: Ledger, now: float) -> int:
     today, deadline = int(now // _SECONDS_PER_DAY), time.monotonic() + _MAX_PURGE_SECONDS
     with ledger.write() as connection:
         days = order_days.drop_changed_days(connection, today - retention.ORDER_SUM_DAYS, today + 1, now)
-    done = 0
+    count = 0
     # The latest days are looked at most often.
     for day in reversed(days):
         if time.monotonic() > deadline:
             break
         with ledger.snapshot() as connection:
             seen = order_days.version(connection)
-            known = order_days.KnownDay(*shop_orders.sum_one_day(connection, day))
+            day_sums = order_days.KnownDay(*shop_orders.sum_one_day(connection, day))
         with ledger.write() as connection:
-            done += order_days.keep_day(connection, day, known, seen)
-    return done
+            count += order_days.keep_day(connection, day, day_sums, seen)
+    return count
 
 
 def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> tuple[int, bool]:
     """Repeat a small write, with pauses for other writers; return how much it did, and whether little is left."""
-    done = 0
+    count = 0
     for _ in range(_MAX_FOLDS):
         with ledger.write() as connection:
             n = step(connection)
-        done += n
+        count += n
         # Each group saves at least one row, so fewer rows mean that no group is left.
         if n < _GROUPS_A_FOLD:
-            return done, True
+            return count, True
         time.sleep(_PAUSE_SECONDS)
-    return done, False
+    return count, False
 
 
 def _hour(now: float) -> int:

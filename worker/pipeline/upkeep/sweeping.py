@@ -56,17 +56,17 @@ def sweep_ledger(ledger: Ledger, hints: Hints, now: float) -> dict[str, int]:
 
 def _take_batches_back(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
-        lost = batches.expired_batches(connection, now)
-    taken = 0
-    for batch_id in lost:
+        batch_ids = batches.expired_batches(connection, now)
+    count = 0
+    for batch_id in batch_ids:
         with ledger.write() as connection:
             parts = _take_batch_back(connection, batch_id, now)
         if parts:
             hints.batches(parts)
         if parts is not None:
-            taken += 1
+            count += 1
             log.warning("batch_taken_back", batch_id=batch_id, parts=len(parts))
-    return taken
+    return count
 
 
 def _take_batch_back(connection: Connection, batch_id: int, now: float) -> list[int] | None:
@@ -75,20 +75,20 @@ def _take_batch_back(connection: Connection, batch_id: int, now: float) -> list[
     Whether it was sent is unknown, so events that could count twice need manual action. Returns the ids of new
     batches with the other events, an empty list if the batch itself goes on, None if there was nothing to take.
     """
-    lost = batches.lock_expired_batch(connection, batch_id, now)
-    if lost is None:
+    batch = batches.lock_expired_batch(connection, batch_id, now)
+    if batch is None:
         return None
     members = batches.batch_members(connection, batch_id)
-    risky = events_at_risk(members, now, offline=lost.offline)
-    what = Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, _WORKER_LOST)
-    batches.record_attempt(connection, lost, what, members)
+    risky = events_at_risk(members, now, offline=batch.offline)
+    attempt = Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, _WORKER_LOST)
+    batches.record_attempt(connection, batch, attempt, members)
     if not risky:
-        batches.requeue_batch(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
+        batches.requeue_batch(connection, batch, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
         return []
-    rest = ids_without(members, risky)
-    tried = replace(lost, attempts_spent=lost.attempts_spent + 1)
+    ids = ids_without(members, risky)
+    tried = replace(batch, attempts_spent=batch.attempts_spent + 1)
     endings = unknown_outcomes(risky, _WORKER_LOST)
-    return batches.split_batch(connection, tried, members, [rest] if rest else [], endings, now, now)
+    return batches.split_batch(connection, tried, members, [ids] if ids else [], endings, now, now)
 
 
 def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
@@ -96,9 +96,9 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
         if not batches.any_batch_due(connection, now, now - _BATCH_HINT_INTERVAL_SECONDS):
             return 0
     is_queue_long = _exceeds(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES)
-    most = _FEW_BATCHES_PER_SWEEP if is_queue_long else _BATCHES_PER_SWEEP
+    limit = _FEW_BATCHES_PER_SWEEP if is_queue_long else _BATCHES_PER_SWEEP
     with ledger.write() as connection:
-        due = batches.take_due_batches(connection, now, now - _BATCH_HINT_INTERVAL_SECONDS, most)
+        due = batches.take_due_batches(connection, now, now - _BATCH_HINT_INTERVAL_SECONDS, limit)
     hints.batches(due)
     return len(due)
 
