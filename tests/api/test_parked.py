@@ -53,5 +53,5 @@ def test_a_call_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> N
 
     kim = Caller(ledger, "kim", NOW)
 
-    assert failed.unpark(kim, most=2) == failed._Unparked(2, 1)
-    assert failed.unpark(kim, most=None) == failed._Unparked(1, 0)
+    assert failed.unpark(kim, limit=2) == failed._Unparked(2, 1)
+    assert failed.unpark(kim, limit=None) == failed._Unparked(1, 0)

@@ -224,7 +224,7 @@ def _parked_command() -> None:
 @failed_group.command("unpark")
 def _unpark_command() -> None:
     """Process every parked event again, once the cause is fixed."""
-    done = operations.unpark(cli_caller(), most=None)
+    done = operations.unpark(cli_caller(), limit=None)
     click.echo(f"{count_text(done.unparked, 'event is', 'events are')} processed again within two minutes.")
 
 

@@ -56,17 +56,17 @@ def changed_fields(
     before: Mapping[str, Any], after: Mapping[str, Any], path: str = ""
 ) -> dict[str, list[Any]]:
     """Return {field: [from, to]} for the fields that differ, one level into objects, secrets masked."""
-    changed: dict[str, list[Any]] = {}
+    changes: dict[str, list[Any]] = {}
     for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key), after.get(key)
         # Within an object the same names mean something else, like the domain of the cookies.
         if old == new or (not path and key in _LEFT_OUT):
             continue
         if not path and any(isinstance(value, Mapping) for value in (old, new)):
-            changed |= changed_fields(old or {}, new or {}, f"{key}.")
+            changes |= changed_fields(old or {}, new or {}, f"{key}.")
         else:
-            changed[path + key] = [_masked(key, old), _masked(key, new)]
-    return changed
+            changes[path + key] = [_masked(key, old), _masked(key, new)]
+    return changes
 
 
 def _masked(key: str, value: Any) -> Any:

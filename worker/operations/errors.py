@@ -19,8 +19,8 @@ class NotFoundError(OperationError):
 
     def __init__(self, kind: str, name: str) -> None:
         # The name is the caller's: it may be of any length.
-        shown = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-        super().__init__(f"There is no {kind} {shown}.")
+        text = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+        super().__init__(f"There is no {kind} {text}.")
 
 
 class ConflictError(OperationError):
@@ -41,8 +41,8 @@ class InvalidError(OperationError):
     @classmethod
     def of(cls, errors: Mapping[str, str]) -> Self:
         """Make one error for several fields; there must be at least one field."""
-        made = cls(*next(iter(errors.items())))
-        made.errors = dict(errors)
-        made.message = "; ".join(f"{field}: {message.rstrip('.')}" for field, message in errors.items())
-        made.args = (made.message,)
-        return made
+        error = cls(*next(iter(errors.items())))
+        error.errors = dict(errors)
+        error.message = "; ".join(f"{field}: {message.rstrip('.')}" for field, message in errors.items())
+        error.args = (error.message,)
+        return error

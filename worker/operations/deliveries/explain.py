@@ -112,14 +112,14 @@ def _explained(
     # All places belong to one source.
     country = places[0].default_country if places else None
     groups = places[0].options.consent_groups if places else None
-    explained = []
+    explanations = []
     for event in events:
         if event["type"] == "identify":
             visitor = apply_identify(visitor, event, received, country, groups)
         visitor = with_click_ids(visitor, event, received, groups)
         results = [_at(place, event, received, visitor, show_personal=show_personal) for place in places]
-        explained.append({"type": event["type"], "name": event.get("event"), "results": results})
-    return explained
+        explanations.append({"type": event["type"], "name": event.get("event"), "results": results})
+    return explanations
 
 
 def _at(
@@ -138,9 +138,9 @@ def _at(
 def _outcome(outcome: Any, *, show_personal: bool) -> dict[str, Any]:
     word = "sent" if isinstance(outcome, Mapped) else type(outcome).__name__.lower()
     # Through JSON and back, so that a caller gets plain lists and dictionaries only.
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(outcome)))
-    user_data = (plain.get("payload") or {}).get("user_data") or {}
+    fields: dict[str, Any] = json.loads(json.dumps(asdict(outcome)))
+    user_data = (fields.get("payload") or {}).get("user_data") or {}
     for name in _IN_CLEAR if not show_personal else ():
         if name in user_data:
             user_data[name] = _HIDDEN
-    return {"outcome": word} | plain
+    return {"outcome": word} | fields

@@ -80,16 +80,16 @@ class BulkResult:
         return [sentence for n, sentence in ((self.late, late), (self.offline, offline)) if n]
 
 
-def list_failed(caller: Caller, chosen: FailureFilter, limit: int, after_id: int = 0) -> list[Failure]:
+def list_failed(caller: Caller, criteria: FailureFilter, limit: int, after_id: int = 0) -> list[Failure]:
     """Return failed deliveries ordered by id."""
     with caller.ledger.read() as connection:
-        return failures.failed_after(connection, chosen, limit, after_id)
+        return failures.failed_after(connection, criteria, limit, after_id)
 
 
-def group_failed(caller: Caller, chosen: FailureFilter) -> list[ReasonGroup]:
+def group_failed(caller: Caller, criteria: FailureFilter) -> list[ReasonGroup]:
     """Count failed deliveries by ad account, event name and reason class: open groups first, then the largest."""
     with caller.ledger.read() as connection:
-        return failure_groups.failed_by_reason(connection, chosen, caller.now)
+        return failure_groups.failed_by_reason(connection, criteria, caller.now)
 
 
 def mark_group(
@@ -105,10 +105,10 @@ def mark_group(
     """
     if state not in list(GroupState):
         raise InvalidError("state", f"must be one of {', '.join(GroupState)}")
-    chosen = FailureFilter(ad_account_id=ad_account_id, event_name=event_name, reason_class=reason_class)
+    criteria = FailureFilter(ad_account_id=ad_account_id, event_name=event_name, reason_class=reason_class)
     name = "/".join((ad_account_id, event_name, reason_class))
     with caller.changing() as change:
-        groups = failure_groups.failed_by_reason(change.connection, chosen, caller.now)
+        groups = failure_groups.failed_by_reason(change.connection, criteria, caller.now)
         if not groups:
             raise NotFoundError("group of failed deliveries", name)
         if groups[0].state != state:
@@ -116,13 +116,13 @@ def mark_group(
                 change.connection, groups[0], GroupState(state), caller.actor, caller.now
             )
             change.record("failed.mark", name, {"state": [groups[0].state, state]})
-        return failure_groups.failed_by_reason(change.connection, chosen, caller.now)[0]
+        return failure_groups.failed_by_reason(change.connection, criteria, caller.now)[0]
 
 
-def count_failed(caller: Caller, chosen: FailureFilter) -> int:
+def count_failed(caller: Caller, criteria: FailureFilter) -> int:
     """Count failed deliveries."""
     with caller.ledger.read() as connection:
-        return failures.count_failures(connection, chosen)
+        return failures.count_failures(connection, criteria)
 
 
 def get_failed(caller: Caller, number: int) -> tuple[Failure, list[dict[str, Any]]]:
@@ -132,14 +132,14 @@ def get_failed(caller: Caller, number: int) -> tuple[Failure, list[dict[str, Any
         NotFoundError: there is no such delivery, or it has not failed.
     """
     with caller.ledger.read() as connection:
-        found = (
+        rows = (
             failures.failed_after(connection, FailureFilter(ids=(number,)), 1)
             if 0 < number <= LARGEST_ID
             else []
         )
-        if not found:
+        if not rows:
             raise NotFoundError("failed delivery", str(number))
-        return found[0], failures.attempts_of_batch(connection, found[0].batch_id)
+        return rows[0], failures.attempts_of_batch(connection, rows[0].batch_id)
 
 
 def show_payload(caller: Caller, number: int) -> str | None:
@@ -172,15 +172,15 @@ def as_json(failure: Failure, now: float) -> dict[str, Any]:
     return fields | times | arrival | {"late": failure.is_late(now), "stale": failure.is_stale(now)}
 
 
-def export_failed(caller: Caller, chosen: FailureFilter, limit: int | None = None) -> Iterator[str]:
+def export_failed(caller: Caller, criteria: FailureFilter, limit: int | None = None) -> Iterator[str]:
     """Yield failed deliveries as lines of JSON, ordered by id; all of them without a limit."""
-    for step in outage_retries.failures_in_steps(caller.ledger, chosen, limit=limit):
+    for step in outage_retries.failures_in_steps(caller.ledger, criteria, limit=limit):
         for failure in step:
             yield f"{json.dumps(as_json(failure, caller.now), ensure_ascii=False)}\n"
 
 
 def retry_failed(
-    caller: Caller, chosen: FailureFilter, *, force: bool = False, extent: Extent | None = None
+    caller: Caller, criteria: FailureFilter, *, force: bool = False, extent: Extent | None = None
 ) -> BulkResult:
     """Send failed deliveries again. Safe to repeat: none is sent twice.
 
@@ -195,11 +195,11 @@ def retry_failed(
         with caller.ledger.write() as connection:
             return failures.retry_deliveries(connection, step, caller.now, caller.actor, force=force)
 
-    return _in_steps(caller, chosen, bounds, retry)
+    return _in_steps(caller, criteria, bounds, retry)
 
 
 def discard_failed(
-    caller: Caller, chosen: FailureFilter, reason: str, *, extent: Extent | None = None
+    caller: Caller, criteria: FailureFilter, reason: str, *, extent: Extent | None = None
 ) -> BulkResult:
     """Discard failed deliveries for good, with their payloads.
 
@@ -215,26 +215,26 @@ def discard_failed(
             return RetryResult(len(step), 0, 0, Counter())
         ids = [failure.id for failure in step]
         with caller.ledger.write() as connection:
-            moved = failures.discard_deliveries(connection, ids, reason.strip(), caller.now, caller.actor)
-        return RetryResult(moved, 0, 0, +Counter({_NOT_FAILED: len(step) - moved}))
+            count = failures.discard_deliveries(connection, ids, reason.strip(), caller.now, caller.actor)
+        return RetryResult(count, 0, 0, +Counter({_NOT_FAILED: len(step) - count}))
 
-    return _in_steps(caller, chosen, bounds, discard)
+    return _in_steps(caller, criteria, bounds, discard)
 
 
 def _in_steps(
-    caller: Caller, chosen: FailureFilter, extent: Extent, move: Callable[[list[Failure]], RetryResult]
+    caller: Caller, criteria: FailureFilter, extent: Extent, move: Callable[[list[Failure]], RetryResult]
 ) -> BulkResult:
     result = BulkResult(last_id=extent.after_id)
-    for step in outage_retries.failures_in_steps(caller.ledger, chosen, extent.after_id, extent.most):
+    for step in outage_retries.failures_in_steps(caller.ledger, criteria, extent.after_id, extent.most):
         result.add(move(step))
         result.last_id = step[-1].id
         extent.progress(len(step))
     if extent.most is not None:
         with caller.ledger.read() as connection:
-            result.left = failures.count_failures(connection, chosen, result.last_id)
+            result.left = failures.count_failures(connection, criteria, result.last_id)
     # What the caller named and no step has seen.
     if extent.after_id == 0 and not result.left:
-        missing = len(set(chosen.ids)) - result.moved - result.left_alone.total()
+        missing = len(set(criteria.ids)) - result.moved - result.left_alone.total()
         result.left_alone += Counter({_NOT_FAILED: max(0, missing)})
     return result
 
@@ -258,16 +258,16 @@ def list_parked(caller: Caller) -> list[Parked]:
         return inbox.parked_by_reason(connection)
 
 
-def unpark(caller: Caller, most: int | None = _MOST_A_CALL) -> _Unparked:
+def unpark(caller: Caller, limit: int | None = _MOST_A_CALL) -> _Unparked:
     """Let events that were set aside be processed again; the sweeper finds them in a minute or two.
 
-    ``most`` bounds one call, None bounds nothing. Safe to repeat: each event is processed once.
+    ``limit`` bounds one call, None bounds nothing. Safe to repeat: each event is processed once.
     """
-    unparked = last_id = 0
-    while most is None or unparked < most:
-        limit = _ROWS_A_STEP if most is None else min(_ROWS_A_STEP, most - unparked)
+    count = last_id = 0
+    while limit is None or count < limit:
+        rows_a_step = _ROWS_A_STEP if limit is None else min(_ROWS_A_STEP, limit - count)
         with caller.ledger.read() as connection:
-            ids = inbox.parked_ids(connection, last_id, limit)
+            ids = inbox.parked_ids(connection, last_id, rows_a_step)
         if not ids:
             break
         last_id = ids[-1]
@@ -275,5 +275,5 @@ def unpark(caller: Caller, most: int | None = _MOST_A_CALL) -> _Unparked:
             step = inbox.unpark_events(change.connection, ids)
             if step:
                 change.record("parked.retry", count_text(step, "event"), {"ids": ids})
-        unparked += step
-    return _Unparked(unparked, sum(group.events for group in list_parked(caller)))
+        count += step
+    return _Unparked(count, sum(group.events for group in list_parked(caller)))

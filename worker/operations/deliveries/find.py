@@ -59,20 +59,20 @@ def find_by_id(caller: Caller, text: str, newest: int | None = None) -> IdMatche
     with caller.ledger.read() as connection:
         rows = inbox.newest_waiting_events(connection, MOST_OPENED)
     reasons = {row.id: reason for row, reason in rows}
-    opened, _ = open_rows(caller.ledger.vault, [row for row, _ in rows])
-    waiting = [
+    events, _ = open_rows(caller.ledger.vault, [row for row, _ in rows])
+    matches = [
         _WaitingEvent(
             event.row.received_at,
             str(event.event.get("event") or event.event["type"]),
             str(event.event.get("messageId") or ""),
             reasons[event.row.id],
         )
-        for event in opened
+        for event in events
         if text in _ids(event)
     ]
     has_more = len(deliveries) > MOST_FOUND
     is_partial = was_visitor and after_id > 0
-    return IdMatches(deliveries[:MOST_FOUND], has_more, waiting, len(rows) == MOST_OPENED, is_partial)
+    return IdMatches(deliveries[:MOST_FOUND], has_more, matches, len(rows) == MOST_OPENED, is_partial)
 
 
 def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDelivery], bool]:
@@ -81,11 +81,11 @@ def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDel
     with caller.ledger.read() as connection:
         steps = list(chunks([source.id for source in sources.iterate_sources(connection)])) or [[]]
 
-    def keys(kind: str, step: Sequence[str], given: str = text) -> list[bytes]:
-        return [caller.ledger.vault.keyed_hash(kind, source_id, given) for source_id in step]
+    def keys(kind: str, step: Sequence[str], value: str = text) -> list[bytes]:
+        return [caller.ledger.vault.keyed_hash(kind, source_id, value) for source_id in step]
 
     def order_keys(step: Sequence[str]) -> list[bytes]:
-        return [key for given in {text, text.lstrip("# ")} for key in keys("order", step, given)]
+        return [key for spelling in {text, text.lstrip("# ")} for key in keys("order", step, spelling)]
 
     with caller.ledger.read() as connection:
         rows_of_steps = [
@@ -94,7 +94,7 @@ def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDel
         if is_no_order := not any(rows_of_steps):
             visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]
             rows_of_steps = [
-                find_deliveries.find_of_visitor(connection, *some, limit, after_id) for some in visitor_keys
+                find_deliveries.find_of_visitor(connection, *pair, limit, after_id) for pair in visitor_keys
             ]
     # An event id is looked up with each step.
     rows = {row.id: row for step_rows in rows_of_steps for row in step_rows}
@@ -103,6 +103,6 @@ def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDel
 
 def _ids(opened: OpenedEvent) -> Sequence[str]:
     properties = fold_keys(opened.event.get("properties"))
-    given = [opened.event.get(name) for name in ("messageId", "anonymousId", "userId")]
-    given += [properties.get(name) for name in ("eventid", *PROPERTY_KEYS["order_id"])]
-    return [str(value) for value in (*given, opened.received.dfid) if value is not None]
+    values = [opened.event.get(name) for name in ("messageId", "anonymousId", "userId")]
+    values += [properties.get(name) for name in ("eventid", *PROPERTY_KEYS["order_id"])]
+    return [str(value) for value in (*values, opened.received.dfid) if value is not None]

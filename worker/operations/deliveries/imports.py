@@ -21,18 +21,18 @@ def choose_source(caller: Caller, source_id: str | None) -> Source:
         OperationError: there is no such source, or there are several; the message names some of them.
     """
     with caller.ledger.read() as connection:
-        chosen = sources.load_source(connection, source_id) if source_id else None
-        known = sources.sources_after(connection, _MOST_NAMED + 1)
-    if chosen is None and source_id is None and len(known) == 1:
-        return known[0]
-    if chosen is None:
-        if not known:
+        source = sources.load_source(connection, source_id) if source_id else None
+        candidates = sources.sources_after(connection, _MOST_NAMED + 1)
+    if source is None and source_id is None and len(candidates) == 1:
+        return candidates[0]
+    if source is None:
+        if not candidates:
             raise OperationError("There are no sources. Add one first.")
-        names = ", ".join(source.id for source in known[:_MOST_NAMED])
-        more = " and more" if len(known) > _MOST_NAMED else ""
-        what = f"There is no source {source_id}." if source_id else "Choose a source with --source."
-        raise OperationError(f"{what} Sources: {names}{more}.")
-    return chosen
+        names = ", ".join(source.id for source in candidates[:_MOST_NAMED])
+        more = " and more" if len(candidates) > _MOST_NAMED else ""
+        problem = f"There is no source {source_id}." if source_id else "Choose a source with --source."
+        raise OperationError(f"{problem} Sources: {names}{more}.")
+    return source
 
 
 def import_events(

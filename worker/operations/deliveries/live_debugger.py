@@ -55,10 +55,10 @@ class DeliveryFilter:
         """Return whether new events appear in what is chosen."""
         return not (self.until or self.cursor or self.sort)
 
-    def takes(self, kept: Input) -> bool:
+    def takes(self, row: Input) -> bool:
         """Return whether an event that was kept as it came in is chosen; it has no state of its own."""
-        named = not self.name or self.name.casefold() == kept.name.casefold()
-        return self.is_live and named and not self.state and self.text in kept.event_id
+        is_named = not self.name or self.name.casefold() == row.name.casefold()
+        return self.is_live and is_named and not self.state and self.text in row.event_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +107,17 @@ class _DeliveryDetail:
     payload: str | None
 
 
-def list_deliveries(caller: Caller, wanted: DeliveryFilter) -> _ChosenDeliveries:
+def list_deliveries(caller: Caller, criteria: DeliveryFilter) -> _ChosenDeliveries:
     """Return a page of the deliveries that a filter chooses, and the events kept while their source is debugged.
 
     Raises:
         InvalidError: a time cannot be read, or the range is empty.
     """
-    known = all_sources(caller)
-    since, until = _time_of(wanted, "since"), _time_of(wanted, "until")
+    source_list = all_sources(caller)
+    since, until = _time_of(criteria, "since"), _time_of(criteria, "until")
     if since and until and since >= until:
         raise InvalidError("until", "must be later than From")
-    chosen = Wanted(wanted.state, wanted.name.lower(), wanted.text, wanted.source_id)
+    conditions = Wanted(criteria.state, criteria.name.lower(), criteria.text, criteria.source_id)
     with caller.ledger.read() as connection:
         first = find_deliveries.first_delivery_since(connection, since) if since else 1
         last = (
@@ -125,39 +125,39 @@ def list_deliveries(caller: Caller, wanted: DeliveryFilter) -> _ChosenDeliveries
             if until
             else find_deliveries.newest_delivery_id(connection)
         )
-        deliveries, cursor = _look(connection, chosen, wanted, first, last)
-        kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
+        deliveries, cursor = _look(connection, conditions, criteria, first, last)
+        inputs = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, criteria.source_id)
         looked_at = find_deliveries.find_after(connection, cursor - 1, 1) if cursor else []
     return _ChosenDeliveries(
         deliveries,
         _order_ids(caller, deliveries),
-        [event for event in kept if wanted.takes(event)][:_MOST_SHOWN],
-        known,
-        [source for source in known if source.debug_until > caller.now],
+        [event for event in inputs if criteria.takes(event)][:_MOST_SHOWN],
+        source_list,
+        [source for source in source_list if source.debug_until > caller.now],
         cursor,
         looked_at[0].accepted_at if looked_at and len(deliveries) < _MOST_SHOWN else None,
     )
 
 
 def _look(
-    connection: Connection, chosen: Wanted, wanted: DeliveryFilter, first: int, last: int
+    connection: Connection, conditions: Wanted, criteria: DeliveryFilter, first: int, last: int
 ) -> tuple[list[FoundDelivery], int | None]:
     """Look through a range of ids for a short time; return what was found, and where to go on."""
-    newest_first, deadline = wanted.sort != "oldest", time.monotonic() + _LOOK_SECONDS
-    if wanted.cursor.isdecimal() and len(wanted.cursor) < 19:
+    newest_first, deadline = criteria.sort != "oldest", time.monotonic() + _LOOK_SECONDS
+    if criteria.cursor.isdecimal() and len(criteria.cursor) < 19:
         if newest_first:
-            last = min(last, int(wanted.cursor) - 1)
+            last = min(last, int(criteria.cursor) - 1)
         else:
-            first = max(first, int(wanted.cursor) + 1)
+            first = max(first, int(criteria.cursor) + 1)
     deliveries: list[FoundDelivery] = []
     while first <= last:
         if newest_first:
             start, end = max(first, last - _IDS_A_STEP + 1), last
         else:
             start, end = first, min(last, first + _IDS_A_STEP - 1)
-        left = _MOST_SHOWN - len(deliveries)
+        limit = _MOST_SHOWN - len(deliveries)
         deliveries += find_deliveries.find_chosen(
-            connection, chosen, start, end, left, newest_first=newest_first
+            connection, conditions, start, end, limit, newest_first=newest_first
         )
         if len(deliveries) == _MOST_SHOWN:
             return deliveries, deliveries[-1].id
@@ -169,8 +169,8 @@ def _look(
     return deliveries, last + 1 if newest_first else first - 1
 
 
-def _time_of(wanted: DeliveryFilter, name: str) -> float | None:
-    text = str(getattr(wanted, name))
+def _time_of(criteria: DeliveryFilter, name: str) -> float | None:
+    text = str(getattr(criteria, name))
     at = parse_time(text) if text else None
     if text and at is None:
         raise InvalidError(name, "must be a time like 2026-01-29T14:00")
@@ -190,10 +190,8 @@ def _order_ids(caller: Caller, deliveries: Sequence[FoundDelivery]) -> dict[int,
     }
     if missing:
         with caller.ledger.read() as connection:
-            others = find_deliveries.payloads_of_orders(connection, missing)
-        by_key: dict[bytes | None, str] = {
-            other.order_key: _order_id(caller, other.payload) for other in others
-        }
+            rows = find_deliveries.payloads_of_orders(connection, missing)
+        by_key: dict[bytes | None, str] = {row.order_key: _order_id(caller, row.payload) for row in rows}
         order_ids |= {
             delivery.id: by_key.get(delivery.order_key, "")
             for delivery in deliveries
@@ -220,28 +218,28 @@ def get_delivery(caller: Caller, number: int, *, with_payload: bool = False) -> 
         NotFoundError: there is no such delivery.
     """
     with caller.ledger.read() as connection:
-        found = (
+        row = (
             next(iter(find_deliveries.find_by_ids(connection, [number])), None)
             if 0 < number <= LARGEST_ID
             else None
         )
-        if found is None:
+        if row is None:
             raise NotFoundError("delivery", str(number))
         failure = next(iter(failures.failed_after(connection, FailureFilter(ids=(number,)), 1)), None)
         tries = (
             failures.attempts_of_batch(connection, failure.batch_id) if failure and failure.batch_id else []
         )
-        its = (
-            integrations.load_integration(connection, found.integration_id) if found.integration_id else None
+        integration = (
+            integrations.load_integration(connection, row.integration_id) if row.integration_id else None
         )
-        kept = _kept(connection, found, caller.now)
+        debug_row = _kept(connection, row, caller.now)
     return _DeliveryDetail(
-        found,
-        its.name if its else "",
+        row,
+        integration.name if integration else "",
         failure,
         tries,
-        _open(caller, kept) if kept else None,
-        _payload(caller, number) if with_payload or kept else None,
+        _open(caller, debug_row) if debug_row else None,
+        _payload(caller, number) if with_payload or debug_row else None,
     )
 
 
@@ -252,28 +250,28 @@ def get_debug_input(caller: Caller, number: int) -> tuple[_DebugInput, Source | 
         NotFoundError: there is no such event, or it is not kept any more.
     """
     with caller.ledger.read() as connection:
-        kept = debug_inputs.find_debug_input(connection, number, caller.now) if number <= LARGEST_ID else None
-        if kept is None:
+        row = debug_inputs.find_debug_input(connection, number, caller.now) if number <= LARGEST_ID else None
+        if row is None:
             raise NotFoundError("kept event", str(number))
-        source = sources.load_source(connection, kept.source_id)
-        deliveries = find_deliveries.find_of_event(connection, kept.event_id, _MOST_SHOWN)
+        source = sources.load_source(connection, row.source_id)
+        deliveries = find_deliveries.find_of_event(connection, row.event_id, _MOST_SHOWN)
     return (
-        _open(caller, kept),
+        _open(caller, row),
         source,
-        [delivery for delivery in deliveries if delivery.source_id == kept.source_id],
+        [delivery for delivery in deliveries if delivery.source_id == row.source_id],
     )
 
 
 def follow_deliveries(caller: Caller, after_id: int) -> Iterator[FoundDelivery]:
     """Yield each delivery after an id as soon as it has ended, without end."""
-    moving: list[int] = []
+    moving_ids: list[int] = []
     while True:
         with caller.ledger.read() as connection:
             new = find_deliveries.find_after(connection, after_id, 500)
-            looked_at = find_deliveries.find_by_ids(connection, moving) + new
-        after_id = max([after_id, *(found.id for found in new)])
-        moving = [found.id for found in looked_at if found.state in _MOVING]
-        yield from (found for found in looked_at if found.state not in _MOVING)
+            looked_at = find_deliveries.find_by_ids(connection, moving_ids) + new
+        after_id = max([after_id, *(delivery.id for delivery in new)])
+        moving_ids = [delivery.id for delivery in looked_at if delivery.state in _MOVING]
+        yield from (delivery for delivery in looked_at if delivery.state not in _MOVING)
         time.sleep(_FOLLOW_SECONDS)
 
 
@@ -283,13 +281,13 @@ def _kept(connection: Connection, delivery: FoundDelivery, now: float) -> Input 
     return debug_inputs.debug_input_of_event(connection, delivery.source_id, delivery.event_id, now)
 
 
-def _open(caller: Caller, kept: Input) -> _DebugInput:
+def _open(caller: Caller, row: Input) -> _DebugInput:
     try:
-        seen = open_debug_input(caller.ledger.vault, kept)
+        seen = open_debug_input(caller.ledger.vault, row)
     except SealError as error:
-        return _DebugInput(kept, None, {}, [], f"What came in cannot be opened: {error}.")
+        return _DebugInput(row, None, {}, [], f"What came in cannot be opened: {error}.")
     received = seen.received
-    how = {
+    origin = {
         "channel": received.channel,
         "ip": received.ip,
         "userAgent": received.user_agent,
@@ -299,7 +297,7 @@ def _open(caller: Caller, kept: Input) -> _DebugInput:
             "_epik": received.epik,
         },
     }
-    return _DebugInput(kept, masked_event(seen.event), masked_event(how), seen.decisions)
+    return _DebugInput(row, masked_event(seen.event), masked_event(origin), seen.decisions)
 
 
 def _payload(caller: Caller, number: int) -> str:

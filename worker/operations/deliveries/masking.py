@@ -22,10 +22,10 @@ _EPIK = re.compile(rf"([?&]epik=[^&#]{{0,{_SHOWN}}})[^&#]*", re.IGNORECASE)
 
 def masked_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return a payload with the values of ``user_data`` shortened."""
-    shown = {key: _cleaned(value) for key, value in payload.items()}
+    masked = {key: _cleaned(value) for key, value in payload.items()}
     if isinstance(payload.get("user_data"), Mapping):
-        shown["user_data"] = {key: _short(value) for key, value in payload["user_data"].items()}
-    return shown
+        masked["user_data"] = {key: _short(value) for key, value in payload["user_data"].items()}
+    return masked
 
 
 def masked_event(event: Any) -> Any:

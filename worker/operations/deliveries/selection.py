@@ -35,8 +35,8 @@ def account_names(caller: Caller) -> dict[str, str]:
 
 def time_zones(sources: Iterable[Source], source_id: str | None = None) -> set[str]:
     """Return the time zones of the days of one source, or of all."""
-    chosen = (source for source in sources if source_id in (None, source.id))
-    return {source.options.get("time_zone") or "UTC" for source in chosen} or {"UTC"}
+    own_sources = (source for source in sources if source_id in (None, source.id))
+    return {source.options.get("time_zone") or "UTC" for source in own_sources} or {"UTC"}
 
 
 def last_days(caller: Caller, days: int, source_id: str | None = None) -> tuple[int, int]:

@@ -111,9 +111,9 @@ class ErasureReport:
     def counts(self) -> dict[str, int]:
         """Return the figures, for the audit log and for answers."""
         by_state = {f"deliveries_{word}": n for word, n in sorted(self.deliveries_by_state.items())}
-        kept = {"deliveries_kept_without_data_of_public_calls": len(self.reduced)} if self.reduced else {}
-        found = {"events": self.events, "visitors": self.visitors, **by_state, **kept}
-        return found | {"being_sent": self.being_sent, "debugged": self.debugged}
+        extra = {"deliveries_kept_without_data_of_public_calls": len(self.reduced)} if self.reduced else {}
+        figures = {"events": self.events, "visitors": self.visitors, **by_state, **extra}
+        return figures | {"being_sent": self.being_sent, "debugged": self.debugged}
 
 
 @dataclass(slots=True)
@@ -146,11 +146,11 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
     give_up_at = time.monotonic() + options.wait_seconds
     while report.rounds < _MOST_ROUNDS:
         keys_before = len(search.keys)
-        found = _round(ledger, search, options, report)
+        count = _round(ledger, search, options, report)
         report.rounds += 1
-        settled = found == 0 and len(search.keys) == keys_before
+        is_settled = count == 0 and len(search.keys) == keys_before
         waits = report.being_sent > 0 and not options.dry_run and time.monotonic() < give_up_at
-        if settled and not waits:
+        if is_settled and not waits:
             break
         if not options.dry_run:
             options.sleep(_SETTLING_SECONDS)
@@ -158,16 +158,16 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
     of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.signed_emails}
     of_public = {suppressions.public_key(ledger.vault, key) for key in search.keys - search.proven}
     report.keys, report.linked = search.proven | of_public | of_emails, set(search.linked)
-    report.parts = {row_id: taken for row_id, (_, taken) in search.reduced.items()}
+    report.parts = {row_id: fields for row_id, (_, fields) in search.reduced.items()}
     if options.dry_run:
         with ledger.read() as connection:
             report.debugged = erasure.count_debug_inputs(connection)
-            for some in chunks(sorted(search.reduced)):
-                new = {row_id: search.reduced[row_id][0] for row_id in some}
-                would = erasure.preview_erasure(connection, some, new)
-                report.deliveries_by_state += would.by_state
-                report.being_sent += len(would.being_sent)
-                report.reduced |= would.reduced
+            for chunk in chunks(sorted(search.reduced)):
+                new = {row_id: search.reduced[row_id][0] for row_id in chunk}
+                preview = erasure.preview_erasure(connection, chunk, new)
+                report.deliveries_by_state += preview.by_state
+                report.being_sent += len(preview.being_sent)
+                report.reduced |= preview.reduced
     else:
         _write(ledger, lambda connection: _finish(connection, options, report, ledger.now()))
     return report
@@ -175,23 +175,23 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
 
 def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: ErasureReport) -> int:
     """Go over everything once; return how many rows were found that were not found before."""
-    found, busy = 0, 0
+    count, being_sent = 0, 0
     for part in _PARTS:
         for step in _steps(ledger, part):
             own_ids = [row.id for row in step if _is_persons(ledger, search, part, row)]
-            reduced = [row.id for row in step if part == _DELIVERIES and row.id in search.reduced]
-            fresh = [row_id for row_id in own_ids if row_id not in search.found[part]]
+            reduced_ids = [row.id for row in step if part == _DELIVERIES and row.id in search.reduced]
+            new_ids = [row_id for row_id in own_ids if row_id not in search.found[part]]
             if options.dry_run:
-                busy += _look(ledger, part, fresh, report) if fresh else 0
-            elif own_ids or reduced:
-                busy += _take(ledger, part, own_ids, reduced, search, report)
-            found += len(fresh) + len(set(reduced) - search.found[_REDUCED])
-            search.found[part].update(fresh)
-            search.found[_REDUCED].update(reduced)
+                being_sent += _look(ledger, part, new_ids, report) if new_ids else 0
+            elif own_ids or reduced_ids:
+                being_sent += _take(ledger, part, own_ids, reduced_ids, search, report)
+            count += len(new_ids) + len(set(reduced_ids) - search.found[_REDUCED])
+            search.found[part].update(new_ids)
+            search.found[_REDUCED].update(reduced_ids)
             if report.rounds == 0:
                 options.progress(len(step))
-    report.being_sent = busy if not options.dry_run else report.being_sent + busy
-    return found
+    report.being_sent = being_sent if not options.dry_run else report.being_sent + being_sent
+    return count
 
 
 def _steps(ledger: Ledger, part: str) -> Iterator[list[PersonalRow]]:
@@ -244,8 +244,8 @@ def _own_text(part: str, row: PersonalRow, text: bytes | None, *, appears: bool)
         return text
     if not appears and row.public_fields is None:
         return text
-    rest, taken = split_payload(text, {*_public_fields(row), *_CLICK_IDS})
-    return json_text.format_json(rest) if taken else text
+    rest, fields = split_payload(text, {*_public_fields(row), *_CLICK_IDS})
+    return json_text.format_json(rest) if fields else text
 
 
 def _public_fields(row: PersonalRow) -> list[str]:
@@ -256,17 +256,17 @@ def _reduce(
     ledger: Ledger, search: _Search, row: PersonalRow, old: bytes, text: bytes
 ) -> tuple[ReducedPayload, dict[str, Any]]:
     """Return a delivery without the fields of public calls that name the person, and these fields."""
-    fields, left = set(_public_fields(row)), None
+    fields, public_fields = set(_public_fields(row)), None
     if not search.person.appears_in(json_text.format_json(split_payload(text, fields)[1])):
         # Public calls gave it the data of another person, too.
-        fields, left = set(), row.public_fields
+        fields, public_fields = set(), row.public_fields
     for name in _CLICK_IDS:
         if search.person.appears_in(json_text.format_json(split_payload(text, {name})[1])):
             fields.add(name)
-    rest, taken = split_payload(text, fields)
+    rest, cut_fields = split_payload(text, fields)
     new = json_text.format_json(rest)
     sealed = ledger.vault.seal(new, PAYLOAD)
-    return ReducedPayload(old, sealed, len(new), left, has_identity(rest["user_data"])), taken
+    return ReducedPayload(old, sealed, len(new), public_fields, has_identity(rest["user_data"])), cut_fields
 
 
 def _collect(
@@ -282,8 +282,8 @@ def _collect(
 
     Of a visitor, ``signed`` is what signed calls said, and ``public`` the rest, or the whole if they said nothing.
     """
-    own = {key for key in (row.anonymous_key, row.user_key) if key is not None}
-    search.keys |= own
+    own_keys = {key for key in (row.anonymous_key, row.user_key) if key is not None}
+    search.keys |= own_keys
     # A delivery may have the address from a public call.
     by_signed = part == _INBOX and row.trust == Trust.SIGNED
     of_signed = b"null"
@@ -292,7 +292,7 @@ def _collect(
         of_signed = json_text.format_json({name: signed.get(name) for name in ("traits", "user_id")})
         by_signed = search.person.appears_in(of_signed)
     if by_signed or (is_named and row.trust != Trust.PUBLIC):
-        search.proven |= own
+        search.proven |= own_keys
     elif is_named and row.user_key is not None:
         # Anyone can send a public call that gives this account another device.
         search.proven.add(row.user_key)
@@ -305,8 +305,8 @@ def _collect(
 
 
 def _names_no_other_person(search: _Search, text: bytes | None) -> bool:
-    named = all_email_hashes_in(text) if text is not None else set()
-    return not named or not named.isdisjoint(search.emails)
+    digests = all_email_hashes_in(text) if text is not None else set()
+    return not digests or not digests.isdisjoint(search.emails)
 
 
 def _open(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bytes | None:
@@ -335,16 +335,16 @@ def _take(
     if part == _INBOX:
         report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
     elif part == _VISITORS:
-        whole = [key for key in ids if key not in search.linked]
-        report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, whole))
+        whole_ids = [key for key in ids if key not in search.linked]
+        report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, whole_ids))
         for key in ids:
             if key in search.linked:
                 _keep_signed(ledger, key, *search.linked[key])
     else:
-        wanted, others = [*ids, *reduced], {one: search.reduced[one][0] for one in reduced}
+        all_ids, payloads = [*ids, *reduced], {row_id: search.reduced[row_id][0] for row_id in reduced}
         erased = _write(
             ledger,
-            lambda connection: erasure.erase_deliveries(connection, ledger.vault, wanted, now, others),
+            lambda connection: erasure.erase_deliveries(connection, ledger.vault, all_ids, now, payloads),
         )
         report.deliveries_by_state += erased.by_state
         report.reduced |= erased.reduced
@@ -366,9 +366,9 @@ def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: ErasureReport) 
         report.visitors += len(ids)
     else:
         with ledger.read() as connection:
-            would = erasure.preview_erasure(connection, ids)
-        report.deliveries_by_state += would.by_state
-        return len(would.being_sent)
+            preview = erasure.preview_erasure(connection, ids)
+        report.deliveries_by_state += preview.by_state
+        return len(preview.being_sent)
     return 0
 
 

@@ -28,44 +28,44 @@ _JSON_NAMES = {"payload": "body", "state": "stands"}
 def read_rows(
     ledger: Ledger,
     person: Person,
-    found: Mapping[str, Iterable[Any]],
+    row_ids: Mapping[str, Iterable[Any]],
     linked: Collection[bytes],
     reduced: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, list[Any]]:
     """Return the person's waiting events, visitor records, deliveries and inputs of the live debugger.
 
-    ``found`` has the ids of the rows, by their part. Nothing that signed calls said of ``linked`` visitors is in it.
+    ``row_ids`` has the ids of the rows, by their part. Nothing that signed calls said of ``linked`` visitors is in it.
     ``reduced`` has the user data that public calls gave to other deliveries: nothing else of those is in it.
     """
-    ids = {part: sorted(of_part) for part, of_part in found.items()}
+    ids = {part: sorted(of_part) for part, of_part in row_ids.items()}
     ids["linked"] = sorted(set(ids["visitors"]) & set(linked))
     ids["visitors"] = sorted(set(ids["visitors"]) - set(linked))
     with ledger.read() as connection:
-        events = [row for some in chunks(ids["inbox"]) for row in erasure.waiting_events(connection, some)]
-        known, partly = (
-            [row for some in chunks(ids[part]) for row in erasure.visitor_bodies(connection, some)]
+        events = [row for chunk in chunks(ids["inbox"]) for row in erasure.waiting_events(connection, chunk)]
+        visitor_rows, partly = (
+            [row for chunk in chunks(ids[part]) for row in erasure.visitor_bodies(connection, chunk)]
             for part in ("visitors", "linked")
         )
         deliveries = [
             {_JSON_NAMES.get(name, name): value for name, value in asdict(row).items()}
-            for some in chunks(ids["deliveries"])
-            for row in find_deliveries.find_by_ids(connection, some, with_payloads=True)
+            for chunk in chunks(ids["deliveries"])
+            for row in find_deliveries.find_by_ids(connection, chunk, with_payloads=True)
         ]
         parts = [
             {_JSON_NAMES.get(name, name): getattr(row, name) for name in _OF_REDUCED}
             | {"data": {"user_data": reduced[row.id]}}
-            for some in chunks(sorted(reduced))
-            for row in find_deliveries.find_by_ids(connection, some)
+            for chunk in chunks(sorted(reduced))
+            for row in find_deliveries.find_by_ids(connection, chunk)
         ]
-        debugged = erasure.debugged_events(connection)
+        debug_rows = erasure.debugged_events(connection)
     return {
         "events": _opened(ledger, events, inbox.BODY),
         "visitors": [
-            *_opened(ledger, known, visitors.BODY),
+            *_opened(ledger, visitor_rows, visitors.BODY),
             *(row | {"data": split_record(row["data"])[1]} for row in _opened(ledger, partly, visitors.BODY)),
         ],
         "deliveries": [*_opened(ledger, deliveries, PAYLOAD), *parts],
-        "debugged": _opened(ledger, debugged, INPUT, person),
+        "debugged": _opened(ledger, debug_rows, INPUT, person),
     }
 
 
@@ -73,7 +73,7 @@ def _opened(
     ledger: Ledger, rows: Sequence[Mapping[str, Any]], purpose: bytes, person: Person | None = None
 ) -> list[dict[str, Any]]:
     """Return rows with their bodies as JSON; with a person, only the rows that name them."""
-    opened: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     for row in rows:
         try:
             text = ledger.vault.open(row["body"], purpose) if row["body"] is not None else b"null"
@@ -82,10 +82,10 @@ def _opened(
         keys = {row.get("anonymous_key"), row.get("user_key")}
         if person is not None and person.keys.isdisjoint(keys) and not person.appears_in(text):
             continue
-        shown = {
+        fields = {
             name: iso(value) if name in _TIMES and value is not None else value
             for name, value in row.items()
             if name not in _KEYS and name != "body"
         }
-        opened.append(shown | {"data": json_text.parse_json(text)})
-    return opened
+        result.append(fields | {"data": json_text.parse_json(text)})
+    return result

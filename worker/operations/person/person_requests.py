@@ -48,21 +48,21 @@ class PersonIdentifiers:
     anonymous_ids: tuple[str, ...]
 
 
-def read_request(**given: Sequence[str]) -> PersonIdentifiers:
+def read_request(**lists: Sequence[str]) -> PersonIdentifiers:
     """Read the identifiers of one person by their kinds. E-mails go no further in clear.
 
     Raises:
         InvalidError: nothing was given, or something that cannot be an identifier; it names the kind, not the value.
     """
-    kinds = tuple(kind for kind in IDENTIFIER_KINDS if given.get(kind))
+    kinds = tuple(kind for kind in IDENTIFIER_KINDS if lists.get(kind))
     for kind in kinds:
-        if len(given[kind]) > MOST_IDENTIFIERS:
+        if len(lists[kind]) > MOST_IDENTIFIERS:
             raise InvalidError(kind, f"must be at most {MOST_IDENTIFIERS} identifiers.")
     if not kinds:
         raise InvalidError("emails", "must be given, or another identifier.")
-    texts = {kind: tuple(_text(kind, identifier) for identifier in given.get(kind, ())) for kind in _IN_CLEAR}
+    texts = {kind: tuple(_text(kind, identifier) for identifier in lists.get(kind, ())) for kind in _IN_CLEAR}
     hashes = {
-        kind: [hash_one(kind, identifier) for identifier in given.get(kind, ())]
+        kind: [hash_one(kind, identifier) for identifier in lists.get(kind, ())]
         for kind, hash_one in _HASHED.items()
     }
     return PersonIdentifiers(
@@ -124,14 +124,14 @@ def allow_person(caller: Caller, request: PersonIdentifiers) -> int:
     with caller.changing() as change:
         keys = {bytes.fromhex(key) for key in proof} | person.keys
         numbers = {number for _, number in store.find_suppressions(change.connection, keys).values()}
-        lifted = store.lift_suppressions(change.connection, numbers)
-        if lifted:
-            counts = {"suppressed_keys": lifted}
+        count = store.lift_suppressions(change.connection, numbers)
+        if count:
+            counts = {"suppressed_keys": count}
             store.add_request(change.connection, change.now, caller.actor, "allow", proof, counts)
             change.record(
                 "person.allow", ", ".join(request.kinds), {name: [n, 0] for name, n in counts.items()}
             )
-    return lifted
+    return count
 
 
 def export_person(caller: Caller, request: PersonIdentifiers) -> dict[str, Any]:
@@ -144,18 +144,18 @@ def export_person(caller: Caller, request: PersonIdentifiers) -> dict[str, Any]:
         person, proof = _find_person(caller, request), _proof_of(caller, request)
         options = ErasureOptions(caller.actor, request.kinds, proof, dry_run=True)
         report = erasing.erase_rows(caller.ledger, person, options)
-        kept = exporting.read_rows(caller.ledger, person, report.found, report.linked, report.parts)
-        counts = {name: len(rows) for name, rows in kept.items()} | {"unreadable": report.unreadable}
+        export = exporting.read_rows(caller.ledger, person, report.found, report.linked, report.parts)
+        counts = {name: len(rows) for name, rows in export.items()} | {"unreadable": report.unreadable}
         with caller.changing() as change:
             keys = {bytes.fromhex(key) for key in proof} | person.keys
-            suppressed = bool(store.find_suppressions(change.connection, keys))
+            is_suppressed = bool(store.find_suppressions(change.connection, keys))
             store.add_request(change.connection, change.now, caller.actor, "export", proof, counts)
             changes = {name: [None, n] for name, n in counts.items()}
             change.record("person.export", ", ".join(request.kinds), changes)
     return {
         "exported_at": iso(caller.now),
-        "suppressed": suppressed,
-        **kept,
+        "suppressed": is_suppressed,
+        **export,
         "unreadable": report.unreadable,
     }
 
@@ -167,38 +167,38 @@ def list_requests(
     identifiers: PersonIdentifiers | None = None,
 ) -> list[PersonRequest]:
     """Return recorded requests, the newest first; with identifiers, only those that name one of them."""
-    wanted = None if identifiers is None else set(_proof_of(caller, identifiers))
+    keys = None if identifiers is None else set(_proof_of(caller, identifiers))
     with caller.ledger.read() as connection:
-        if wanted is None:
+        if keys is None:
             return store.newest_requests(connection, limit, before_id)
         requests = iterate_pages(
-            lambda most, before: store.newest_requests(connection, most, before),
+            lambda page_size, before: store.newest_requests(connection, page_size, before),
             lambda request: request.id,
             before_id,
         )
-        return list(islice((request for request in requests if not wanted.isdisjoint(request.keys)), limit))
+        return list(islice((request for request in requests if not keys.isdisjoint(request.keys)), limit))
 
 
-def repeat_requests(caller: Caller, recorded: Iterable[Mapping[str, Any]]) -> Counter[str]:
+def repeat_requests(caller: Caller, lines: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """Carry out recorded requests that a restored copy of the ledger lacks; return how many of each kind.
 
-    ``recorded`` has the oldest first, with ``at``, ``kind`` and ``keys`` as `list_requests` returns them.
+    ``lines`` has the oldest first, with ``at``, ``kind`` and ``keys`` as `list_requests` returns them.
 
     Raises:
         InvalidError: a line is not a recorded request.
     """
-    done: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with _one_at_a_time():
-        requests = [_recorded(number, line) for number, line in enumerate(recorded, 1)]
+        requests = [_recorded(number, line) for number, line in enumerate(lines, 1)]
         with caller.ledger.read() as connection:
-            known = {
+            stored = {
                 (request.at, request.kind) for request in store.newest_requests(connection, _MOST_RECORDED)
             }
         for request in requests:
-            if (request.at, request.kind) not in known:
+            if (request.at, request.kind) not in stored:
                 _repeat(caller, request)
-                done[request.kind] += 1
-    return done
+                counts[request.kind] += 1
+    return counts
 
 
 def _recorded(number: int, line: Mapping[str, Any]) -> PersonRequest:
@@ -221,7 +221,7 @@ def _repeat(caller: Caller, request: PersonRequest) -> None:
             store.add_suppressions(connection, keys, request.at, number)
         elif request.kind in ("allow", store.CONSENT):
             suppressions = store.find_suppressions(connection, keys)
-            store.lift_suppressions(connection, {held for _, held in suppressions.values()})
+            store.lift_suppressions(connection, {request_id for _, request_id in suppressions.values()})
     if request.kind in ("erase", "suppress"):
         vault = caller.ledger.vault
         person = KeyedPerson(keys, lambda digest: store.identifier_key(vault, digest))
@@ -266,32 +266,32 @@ def _proof_of(caller: Caller, request: PersonIdentifiers) -> tuple[str, ...]:
     return tuple(sorted(key.hex() for key in keys))
 
 
-def _email(kind: str, given: str) -> str:
-    if _SHA256.fullmatch(given.strip()):
+def _email(kind: str, value: str) -> str:
+    if _SHA256.fullmatch(value.strip()):
         raise InvalidError(kind, "must be an e-mail address; a hash belongs with the hashes.")
-    return _hash(kind, "em", given, "must be an e-mail address like kim@example.com.")
+    return _hash(kind, "em", value, "must be an e-mail address like kim@example.com.")
 
 
-def _external_id(kind: str, given: str) -> str:
-    return _hash(kind, "external_id", given, "must be an id of 1 to 256 characters.")
+def _external_id(kind: str, value: str) -> str:
+    return _hash(kind, "external_id", value, "must be an id of 1 to 256 characters.")
 
 
-def _digest(kind: str, given: str) -> str:
-    is_digest = _SHA256.fullmatch(given.strip()) is not None
+def _digest(kind: str, value: str) -> str:
+    is_digest = _SHA256.fullmatch(value.strip()) is not None
     return _hash(
-        kind, "em", given if is_digest else "", "must be a SHA-256 of 64 hex digits, and not that of nothing."
+        kind, "em", value if is_digest else "", "must be a SHA-256 of 64 hex digits, and not that of nothing."
     )
 
 
-def _hash(kind: str, name: str, given: str, rule: str) -> str:
-    digest = hash_value(name, given)
+def _hash(kind: str, name: str, value: str, rule: str) -> str:
+    digest = hash_value(name, value)
     if digest is None:
         raise InvalidError(kind, rule)
     return digest
 
 
-def _text(kind: str, given: str) -> str:
-    text = clean_text(given)
+def _text(kind: str, value: str) -> str:
+    text = clean_text(value)
     if text is None:
         raise InvalidError(kind, "must be an id of 1 to 1,024 characters.")
     return text

@@ -24,5 +24,5 @@ def list_alerts(caller: Caller) -> Alerts:
     """Return what is wrong now, and the latest notices, at one moment."""
     with caller.ledger.snapshot() as connection:
         firing, recent = alerts.firing_alerts(connection), alerts.recent_notices(connection, _MOST_RECENT)
-    shown = [asdict(alert) | {"what_to_do": rules.advice(alert.rule)} for alert in firing]
-    return Alerts(shown, recent)
+    entries = [asdict(alert) | {"what_to_do": rules.advice(alert.rule)} for alert in firing]
+    return Alerts(entries, recent)

@@ -67,10 +67,10 @@ def data_quality(caller: Caller, source_id: str) -> _DataQuality:
             connection, [hour - hours + 1 for hours in _HOURS.values()], source_id
         )
         examples = data_problems.newest_examples(connection, source_id)
-        served = integrations.integrations_of_source(connection, source_id)
+        targets = integrations.integrations_of_source(connection, source_id)
     by_span = {span: shares_by_kind(counts, place) for place, span in enumerate(_HOURS)}
     rows = [
-        _row(kind, {span: shares[source_id, kind] for span, shares in by_span.items()}, examples, served)
+        _row(kind, {span: shares[source_id, kind] for span, shares in by_span.items()}, examples, targets)
         for _, kind in by_span[_LONGEST]
     ]
     rows.sort(key=lambda row: ([-share.n for share in row.spans.values()], row.problem))
@@ -88,27 +88,27 @@ def _row(
     kind: str,
     by_span: Mapping[str, Mapping[str, Share]],
     examples: Sequence[ProblemExample],
-    served: Sequence[Integration],
+    targets: Sequence[Integration],
 ) -> _ProblemRow:
     text = problem_text(kind)
-    own = [example for example in examples if example.problem == kind]
+    own_examples = [example for example in examples if example.problem == kind]
     spans = {span: shares[ALL_EVENTS] for span, shares in by_span.items()}
-    named = {
+    by_name = {
         span: [share for name, share in shares.items() if name != ALL_EVENTS and share.n]
         for span, shares in by_span.items()
     }
     return _ProblemRow(
         problem=kind,
         text=text,
-        what_to_do=_blame_proxy(own, spans) or text.what_to_do,
+        what_to_do=_blame_proxy(own_examples, spans) or text.what_to_do,
         spans=spans,
         most_affected={
             span: max(shares, key=lambda share: (share.share, share.n))
-            for span, shares in named.items()
+            for span, shares in by_name.items()
             if shares
         },
-        examples=own,
-        mappable=_mappable(own, served) if kind == Problem.LOOKS_LIKE_CHECKOUT else (),
+        examples=own_examples,
+        mappable=_mappable(own_examples, targets) if kind == Problem.LOOKS_LIKE_CHECKOUT else (),
     )
 
 
@@ -121,11 +121,11 @@ def _blame_proxy(examples: Iterable[ProblemExample], spans: Mapping[str, Share])
     return f"{percent(share.share)} of the events come from private addresses, like {address}: set TRUSTED_PROXIES."
 
 
-def _mappable(examples: Iterable[ProblemExample], served: Iterable[Integration]) -> list[_Mappable]:
+def _mappable(examples: Iterable[ProblemExample], targets: Iterable[Integration]) -> list[_Mappable]:
     """Return the names that an enabled integration has no rule for."""
     return [
         _Mappable(example.event_name, integration.id, integration.name)
-        for integration in served
+        for integration in targets
         if integration.enabled
         for example in examples
         if fold_key(example.event_name) not in map(fold_key, integration.config.get("event_overrides") or {})

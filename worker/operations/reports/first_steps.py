@@ -26,23 +26,23 @@ class _Step(NamedTuple):
 def list_steps(caller: Caller) -> list[_Step]:
     """Return the steps of the setup until the first real order, in order."""
     with caller.ledger.snapshot() as connection:
-        known = list(sources.iterate_sources(connection))
+        all_sources = list(sources.iterate_sources(connection))
         seen = tallies.last_seen(connection, _first_hour(caller))
         enabled = [
             integration
             for integration in integrations.iterate_integrations(connection)
             if integration.enabled
         ]
-        consented = deliveries.has_decision_about_consent(connection, _NEWEST_DELIVERIES)
-        tested = tallies.has_happened(connection, (tallies.TESTED, tallies.DELIVERED))
-        sold = deliveries.has_sold(connection)
+        has_consent = deliveries.has_decision_about_consent(connection, _NEWEST_DELIVERIES)
+        was_tested = tallies.has_happened(connection, (tallies.TESTED, tallies.DELIVERED))
+        has_sold = deliveries.has_sold(connection)
     return [
-        _Step("source", "Add a source", "A source is a shop that sends events.", bool(known)),
+        _Step("source", "Add a source", "A source is a shop that sends events.", bool(all_sources)),
         _Step(
             "domain",
             "Enter its domains",
             "Only pages of these domains may send events.",
-            any(source.domains for source in known),
+            any(source.domains for source in all_sources),
         ),
         _Step(
             "snippet",
@@ -54,7 +54,7 @@ def list_steps(caller: Caller) -> list[_Step]:
             "consent",
             "Connect the consent banner",
             "Call _df.consent, or use a consent tool that Datafly.js reads. Then accept the banner once.",
-            consented,
+            has_consent,
         ),
         _Step(
             "integration",
@@ -66,9 +66,9 @@ def list_steps(caller: Caller) -> list[_Step]:
             "test",
             "Send an event in test mode",
             "Turn on the test mode of the integration and open a page; Pinterest checks the event and records nothing.",
-            tested,
+            was_tested,
         ),
-        _Step("order", "See the first order", "An order of the shop was delivered.", sold),
+        _Step("order", "See the first order", "An order of the shop was delivered.", has_sold),
     ]
 
 

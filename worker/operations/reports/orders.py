@@ -104,7 +104,7 @@ class _MissingOrder:
 
 
 def record(
-    caller: Caller, source_id: str, given: Sequence[Mapping[str, Any]], retention_days: float
+    caller: Caller, source_id: str, orders: Sequence[Mapping[str, Any]], retention_days: float
 ) -> OrderCounts:
     """Record orders of a source.
 
@@ -115,8 +115,8 @@ def record(
         source = sources.load_source(connection, source_id)
     if source is None:
         raise NotFoundError("source", source_id)
-    done = record_orders(caller.ledger, source, given, caller.now, retention_days)
-    counts = OrderCounts(done.new, done.known, wrong=done.wrong)
+    result = record_orders(caller.ledger, source, orders, caller.now, retention_days)
+    counts = OrderCounts(result.new, result.known, wrong=result.wrong)
     _audit(caller, source_id, counts)
     return counts
 
@@ -165,13 +165,13 @@ def _import(
     while step := list(islice(lines, _LINES_A_STEP)):
         orders = {line.number: _order_of(line, total) for line in step}
         good = [line for line in step if orders[line.number] is not None]
-        done = record_orders(
+        result = record_orders(
             caller.ledger, source, (orders[line.number] or {} for line in good), caller.now, retention_days
         )
-        total.new, total.known = total.new + done.new, total.known + done.known
-        total.wrong |= {good[place - 1].number: sentence for place, sentence in done.wrong.items()}
-        recorded = [line for line in good if line.number not in total.wrong]
-        _send(caller, source, list(_missing(caller, source, recorded, orders, total)), send_missing, total)
+        total.new, total.known = total.new + result.new, total.known + result.known
+        total.wrong |= {good[place - 1].number: sentence for place, sentence in result.wrong.items()}
+        stored = [line for line in good if line.number not in total.wrong]
+        _send(caller, source, list(_missing(caller, source, stored, orders, total)), send_missing, total)
 
 
 def _order_of(line: Line, total: OrderCounts) -> Mapping[str, Any] | None:
@@ -228,19 +228,19 @@ def _send(
     offer: PublishIds | None,
     total: OrderCounts,
 ) -> None:
-    judged = _judge_lines(caller, source, missing)
-    total.sendable += len(judged.sendable)
-    total.denied += len(judged.denied)
-    total.incomplete |= judged.incomplete
+    judgement = _judge_lines(caller, source, missing)
+    total.sendable += len(judgement.sendable)
+    total.denied += len(judgement.denied)
+    total.incomplete |= judgement.incomplete
     if offer is None:
         return
     taker = Importer(caller.ledger, source, _DEFAULTS, offer, lambda: None)
-    for counts in taker.take(judged.sendable):
+    for counts in taker.take(judgement.sendable):
         total.sent += counts.taken
         total.sendable -= counts.wrong
         total.wrong |= {line.number: f"was recorded, but not sent: {line.error}" for line in counts.errors}
     # Stored as filtered, so that the comparison says why Pinterest does not have them.
-    for counts in taker.take(judged.denied):
+    for counts in taker.take(judgement.denied):
         total.wrong |= {line.number: f"was recorded, but not stored: {line.error}" for line in counts.errors}
 
 
@@ -257,14 +257,14 @@ def _judge_lines(
     caller: Caller, source: Source, missing: Iterable[tuple[Line, Mapping[str, Any]]]
 ) -> _JudgedLines:
     """Judge each line as ingest will; one integration that can deliver it is enough."""
-    judged = _JudgedLines()
+    judgement = _JudgedLines()
     with caller.ledger.read() as connection:
         targets = Destinations(connection, [source.id]).of(source.id)
     for line, order in missing:
         try:
             event = complete_event(dict(order), _DEFAULTS)
         except EnvelopeError as error:
-            judged.incomplete[line.number] = f"{str(error).rstrip('.')}."
+            judgement.incomplete[line.number] = f"{str(error).rstrip('.')}."
             continue
         received = received_from_server(event, caller.now)
         outcomes: list[Outcome] = []
@@ -278,12 +278,12 @@ def _judge_lines(
             if isinstance(outcome, Failed) and not _may_be_found(outcome, is_known)
         ]
         if outcomes and all(isinstance(outcome, Filtered) for outcome in outcomes):
-            judged.denied.append(line)
+            judgement.denied.append(line)
         elif reasons and all(isinstance(outcome, Failed | Filtered) for outcome in outcomes):
-            judged.incomplete[line.number] = reasons[0]
+            judgement.incomplete[line.number] = reasons[0]
         else:
-            judged.sendable.append(line)
-    return judged
+            judgement.sendable.append(line)
+    return judgement
 
 
 def _may_be_found(outcome: Failed, is_known: bool) -> bool:
@@ -294,26 +294,26 @@ def _may_be_found(outcome: Failed, is_known: bool) -> bool:
 def _audit(caller: Caller, source_id: str, counts: OrderCounts) -> None:
     if counts.new or counts.known or counts.sent:
         with caller.changing() as change:
-            shown = {"new": counts.new, "known": counts.known, "sent": counts.sent}
-            change.record("orders.record", source_id, shown)
+            figures = {"new": counts.new, "known": counts.known, "sent": counts.sent}
+            change.record("orders.record", source_id, figures)
 
 
 def reconcile(caller: Caller, days: int, source_id: str | None = None) -> _Reconciliation:
     """Say what became of the orders of the last days, and of the days before for comparison."""
     first_day, last_day = last_days(caller, days, source_id)
     with caller.ledger.snapshot() as connection:
-        both = shop_orders.sum_orders(connection, first_day - days, last_day, source_id)
+        all_sums = shop_orders.sum_orders(connection, first_day - days, last_day, source_id)
         unmapped = alert_queries.inbox_span(connection)
-    sums = [order_sum for order_sum in both if order_sum.day >= first_day]
-    found = sorted({order_sum.day for order_sum in sums})
+    sums = [order_sum for order_sum in all_sums if order_sum.day >= first_day]
+    seen_days = sorted({order_sum.day for order_sum in sums})
     return _Reconciliation(
         first_day=first_day,
         last_day=last_day,
         sums=sums,
         accuracy=_accuracy_of(sums),
-        before=_accuracy_of(order_sum for order_sum in both if order_sum.day < first_day),
+        before=_accuracy_of(order_sum for order_sum in all_sums if order_sum.day < first_day),
         by_day=[
-            (day, _accuracy_of(order_sum for order_sum in sums if order_sum.day == day)) for day in found
+            (day, _accuracy_of(order_sum for order_sum in sums if order_sum.day == day)) for day in seen_days
         ],
         unmapped=unmapped,
     )
@@ -321,10 +321,10 @@ def reconcile(caller: Caller, days: int, source_id: str | None = None) -> _Recon
 
 def _accuracy_of(sums: Iterable[OrderSum]) -> Accuracy:
     """Return the share of orders that are delivered, of those that consent does not forbid."""
-    counted: Counter[Fate] = Counter()
+    counts: Counter[Fate] = Counter()
     for order_sum in sums:
-        counted[order_sum.fate] += order_sum.n
-    return Accuracy(counted[Fate.DELIVERED], counted.total() - counted[Fate.FILTERED])
+        counts[order_sum.fate] += order_sum.n
+    return Accuracy(counts[Fate.DELIVERED], counts.total() - counts[Fate.FILTERED])
 
 
 @dataclass(slots=True)
@@ -397,20 +397,20 @@ def list_undelivered(
         )
         keys = list({row.order_key for row in orders})
         deliveries: dict[bytes | None, list[FoundDelivery]] = defaultdict(list)
-        for some in rows.chunks(keys, _ORDERS_A_STEP):
-            most = _MOST_DELIVERIES * len(some)
-            for delivery in find_deliveries.find_of_order(connection, "", some, most):
+        for chunk in rows.chunks(keys, _ORDERS_A_STEP):
+            most_rows = _MOST_DELIVERIES * len(chunk)
+            for delivery in find_deliveries.find_of_order(connection, "", chunk, most_rows):
                 deliveries[delivery.order_key].append(delivery)
     return [_explained(row, deliveries[row.order_key]) for row in orders]
 
 
 def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _MissingOrder:
     own = [delivery for delivery in deliveries if delivery.ad_account_id == row.ad_account_id]
-    found = next(
+    match = next(
         (delivery for delivery in reversed(own) if delivery.state in _STATES_OF_FATE.get(row.fate, ())), None
     )
-    if found is not None:
-        return _MissingOrder(row, found.reason or "Waits for its batch.", found)
+    if match is not None:
+        return _MissingOrder(row, match.reason or "Waits for its batch.", match)
     if not row.ad_account_id:
         return _MissingOrder(row, "The source has no enabled integration.", None)
     return _MissingOrder(row, "No event of this order was received.", None)

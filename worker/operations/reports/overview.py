@@ -147,8 +147,8 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
     """Report all ad accounts, and draw what moved in a span for one of them or for all."""
     groups = _GROUPS.setdefault(caller.ledger, _SlowAnswer()).get(lambda: _failure_groups(caller))
     with caller.ledger.snapshot() as connection:
-        found = _accounts(connection, span, caller.now, groups)
-        chosen = [account for account in found if account.ad_account_id == ad_account_id]
+        all_accounts = _accounts(connection, span, caller.now, groups)
+        chosen = [account for account in all_accounts if account.ad_account_id == ad_account_id]
         numbers = [row.number for account in chosen for row in account.integrations] if chosen else None
         starts, length = span.starts(caller.now), span.steps * span.step_seconds
         moved = queries.moved_by_step(connection, starts[0], span.step_seconds, numbers)
@@ -156,10 +156,10 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
             connection, starts[0] - length, span.step_seconds, numbers, until=caller.now - length
         )
         inbox_since = account_status.oldest_waiting_since(connection)
-        attention = _attention(connection, found, groups, caller.now)
+        attention = _attention(connection, all_accounts, groups, caller.now)
     by_step = {start: moved.get(start, Counter()) for start in starts}
     return Overview(
-        accounts=found,
+        accounts=all_accounts,
         ad_account_id=chosen[0].ad_account_id if chosen else None,
         bars=[_bar(start, counts) for start, counts in by_step.items()],
         before=[_bar(start - length, earlier.get(start - length, Counter())) for start in starts],
@@ -183,12 +183,12 @@ class _SlowAnswer(Generic[_T]):
     def get(self, read: Callable[[], _T]) -> _T:
         """Return the answer that is kept, or a new one. Only one thread reads at a time."""
         with self._lock:
-            began = self._clock()
-            if self._kept is None or began >= self._kept[0]:
+            start = self._clock()
+            if self._kept is None or start >= self._kept[0]:
                 answer = read()
-                took = self._clock() - began
-                kept_seconds = _KEPT_TIMES * took if took >= _SLOW_SECONDS else 0.0
-                self._kept = began + took + kept_seconds, answer
+                seconds = self._clock() - start
+                kept_seconds = _KEPT_TIMES * seconds if seconds >= _SLOW_SECONDS else 0.0
+                self._kept = start + seconds + kept_seconds, answer
             return self._kept[1]
 
 
@@ -202,17 +202,17 @@ def _failure_groups(caller: Caller) -> Sequence[ReasonGroup]:
 
 def _latency_of(start: float, counts: Counter[str]) -> Latency:
     """Return how long deliveries took."""
-    taken = [(seconds, counts[tallies.latency_step(seconds)]) for seconds in tallies.STEPS_SECONDS]
-    n = sum(count for _, count in taken)
-    return Latency(start, n, _within(taken, ceil(n * 0.5)), _within(taken, ceil(n * 0.95)))
+    buckets = [(seconds, counts[tallies.latency_step(seconds)]) for seconds in tallies.STEPS_SECONDS]
+    n = sum(count for _, count in buckets)
+    return Latency(start, n, _within(buckets, ceil(n * 0.5)), _within(buckets, ceil(n * 0.95)))
 
 
-def _within(taken: Sequence[tuple[float, int]], wanted: int) -> float:
-    """Return the upper bound of the ``wanted``-th latency in seconds, 0 without deliveries."""
-    so_far = 0
-    for seconds, count in taken:
-        so_far += count
-        if 0 < wanted <= so_far:
+def _within(buckets: Sequence[tuple[float, int]], rank: int) -> float:
+    """Return the upper bound of the ``rank``-th latency in seconds, 0 without deliveries."""
+    total = 0
+    for seconds, count in buckets:
+        total += count
+        if 0 < rank <= total:
             return seconds
     return 0.0
 
@@ -227,13 +227,13 @@ _ID_IN_SENTENCE = re.compile(r"\bad account \d+|\b[\w-]+")
 
 def _with_names(text: str, accounts: Mapping[str, str], sources: Mapping[str, str]) -> str:
     """Return a sentence of an alert with the names of its ad account and source."""
-    known = {
+    names = {
         f"ad account {account_id}": f"ad account {name} ({account_id})"
         for account_id, name in accounts.items()
         if account_id != name
     }
-    known |= sources
-    return _ID_IN_SENTENCE.sub(lambda found: known.get(found[0], found[0]), text)
+    names |= sources
+    return _ID_IN_SENTENCE.sub(lambda match: names.get(match[0], match[0]), text)
 
 
 def _attention(
@@ -244,7 +244,7 @@ def _attention(
     by_id = {source.id: source for source in sources.iterate_sources(connection)}
     names = {account.ad_account_id: account.name for account in accounts}
     source_names = {source.id: source.name for source in by_id.values()}
-    used = {
+    used_ids = {
         integration.source_id
         for account in accounts
         for integration in account.integrations
@@ -253,7 +253,7 @@ def _attention(
     hour = int(now // tallies.SECONDS_PER_HOUR)
     last = alert_queries.last_accepted_hours(connection, hour - _SILENCE_DAYS * 24)
     silent = (
-        _silence_of(source, last.get(source.id), hour) for source in by_id.values() if source.id in used
+        _silence_of(source, last.get(source.id), hour) for source in by_id.values() if source.id in used_ids
     )
     return _Attention(
         alerts=[replace(alert, summary=_with_names(alert.summary, names, source_names)) for alert in firing],
@@ -275,8 +275,8 @@ def _silence_of(source: Source, last_hour: int | None, hour: int) -> tuple[Sourc
     """Return for how long a source has sent nothing, if longer than its threshold; hours are since 1970."""
     if last_hour is None:
         return source, None
-    most = source.alert_thresholds["silent_hours"]
-    return (source, hour - last_hour) if most and hour - last_hour > most else None
+    limit = source.alert_thresholds["silent_hours"]
+    return (source, hour - last_hour) if limit and hour - last_hour > limit else None
 
 
 def _accounts(

@@ -110,17 +110,17 @@ def report_quality(
     """
     number, since_hour = integration_number(caller, integration_id), _since_hour(caller, since)
     with caller.ledger.read() as connection:
-        found = quality_store.quality_since(connection, since_hour, number, step_hours)
-        known = {row.id: row for row in integrations.iterate_integrations(connection)} if found else {}
+        qualities = quality_store.quality_since(connection, since_hour, number, step_hours)
+        by_id = {row.id: row for row in integrations.iterate_integrations(connection)} if qualities else {}
     rows = [
         QualityRow(
-            known.get(key.integration_id or ""),
+            by_id.get(key.integration_id or ""),
             key.event_name,
             key.from_hour * SECONDS_PER_HOUR,
             quality,
             advise(quality) if step_hours is None else (),
         )
-        for key, quality in found.items()
+        for key, quality in qualities.items()
     ]
     return _QualityReport(since_hour * SECONDS_PER_HOUR, rows)
 
@@ -143,15 +143,15 @@ def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]
     """Summarise a quality report since a time in Unix seconds, by integration."""
     hours = int(caller.now // SECONDS_PER_HOUR) - _since_hour(caller, since) + 1
     with caller.ledger.read() as connection:
-        both = quality_store.quality_since(connection, _since_hour(caller, since) - hours)
-    found = []
+        qualities = quality_store.quality_since(connection, _since_hour(caller, since) - hours)
+    summaries = []
     for integration_id, group in groupby(rows, key=lambda row: row.integration and row.integration.id):
         of_one = list(group)
         now = sum((row.quality for row in of_one if row.event_name == "checkout"), Quality())
         total = sum(
             (
                 quality
-                for key, quality in both.items()
+                for key, quality in qualities.items()
                 if (key.integration_id, key.event_name) == (integration_id, "checkout")
             ),
             Quality(),
@@ -159,8 +159,8 @@ def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]
         before = Quality(total.valid - now.valid, identifiers=total.identifiers - now.identifiers)
         ordered = sorted(of_one, key=lambda row: (row.event_name != "checkout", -row.quality.events))
         advice = next((f"{row.event_name}: {row.advice[0]}" for row in ordered if row.advice), "")
-        found.append(_Checkouts(of_one[0].integration, now, before, advice))
-    return found
+        summaries.append(_Checkouts(of_one[0].integration, now, before, advice))
+    return summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,61 +198,61 @@ def report_scores(caller: Caller) -> list[tuple[Reading, list[_PlatformScore]]]:
             pinterest_connections.newest_scores(connection),
         )
         statuses = pinterest_connections.statuses_since(connection, today - _TREND_DAYS + 1)
-        known = {row.id: row for row in integrations.iterate_integrations(connection)} if readings else {}
+        by_id = {row.id: row for row in integrations.iterate_integrations(connection)} if readings else {}
         shares = quality_store.quality_since(connection, _since_hour(caller, caller.now - 14 * SECONDS_A_DAY))
-    found = []
+    results = []
     for reading in readings:
-        own: dict[str, Quality] = defaultdict(Quality)
+        qualities: dict[str, Quality] = defaultdict(Quality)
         of_account = [
-            integration for integration in known.values() if integration.ad_account == reading.ad_account
+            integration for integration in by_id.values() if integration.ad_account == reading.ad_account
         ]
         for key, quality in shares.items():
             if key.integration_id in {integration.id for integration in of_account}:
-                own[key.event_name] += quality
+                qualities[key.event_name] += quality
         is_pinterests = any(
             integration.config.get("field_mapping") == "pinterest" for integration in of_account
         )
         names = _COMPONENTS | {"click_id_epik": "click_id" if is_pinterests else "partner_id"}
-        kept = [score for score in scores if score.ad_account == reading.ad_account]
+        own_scores = [score for score in scores if score.ad_account == reading.ad_account]
         by_day = {key[1:]: days for key, days in statuses.items() if key[0] == reading.ad_account_id}
-        found.append((reading, _platforms(kept, by_day, own, names)))
-    return found
+        results.append((reading, _platforms(own_scores, by_day, qualities, names)))
+    return results
 
 
 def _platforms(
     scores: Sequence[Score],
     by_day: Mapping[tuple[str, str], Mapping[int, str]],
-    own: Mapping[str, Quality],
+    qualities: Mapping[str, Quality],
     names: Mapping[str, str],
 ) -> list[_PlatformScore]:
     by_platform: dict[tuple[str, str], list[Score]] = defaultdict(list)
     for score in scores:
         by_platform[score.source_platform, score.ingestion_source].append(score)
-    found = []
-    for key, kept in sorted(by_platform.items()):
+    platforms = []
+    for key, group in sorted(by_platform.items()):
         # The longer time says more.
-        chosen = max(kept, key=lambda score: score.lookback == "14d")
-        details = _details(chosen, own if key[1] == _OURS else {}, names)
-        statuses = {score.lookback: score.overall_status for score in kept}
-        found.append(_PlatformScore(*key, statuses, by_day.get(key, {}), chosen.read_at, details))
-    return found
+        main = max(group, key=lambda score: score.lookback == "14d")
+        details = _details(main, qualities if key[1] == _OURS else {}, names)
+        statuses = {score.lookback: score.overall_status for score in group}
+        platforms.append(_PlatformScore(*key, statuses, by_day.get(key, {}), main.read_at, details))
+    return platforms
 
 
-def _details(score: Score, own: Mapping[str, Quality], names: Mapping[str, str]) -> list[_ScoreDetail]:
+def _details(score: Score, qualities: Mapping[str, Quality], names: Mapping[str, str]) -> list[_ScoreDetail]:
     return [
         _ScoreDetail(
             component,
             event_name,
-            given["coverage"],
-            given["overlap"],
-            given["issues"],
-            own[event_name].share(names[component])
-            if component in names and event_name in own and own[event_name].valid
+            figures["coverage"],
+            figures["overlap"],
+            figures["issues"],
+            qualities[event_name].share(names[component])
+            if component in names and event_name in qualities and qualities[event_name].valid
             else None,
             component_advice(component),
         )
         for component, events in sorted(score.components.items())
-        for event_name, given in sorted(events.items())
+        for event_name, figures in sorted(events.items())
     ]
 
 
@@ -271,16 +271,16 @@ def _with_net(lines: Sequence[SalesLine]) -> list[SalesLine]:
     def place(line: SalesLine) -> tuple[int, str, str]:
         return line.day, line.currency, line.ad_account_id
 
-    sold = {place(line): line for line in lines if line.event_name == "checkout"}
-    shown: list[SalesLine] = []
+    sales = {place(line): line for line in lines if line.event_name == "checkout"}
+    result: list[SalesLine] = []
     for line in lines:
         if line.event_name != sales_store.REFUND:
-            shown.append(line)
+            result.append(line)
             continue
-        checkouts = sold.get(place(line), line._replace(n=0, value=Decimal(0)))
+        checkouts = sales.get(place(line), line._replace(n=0, value=Decimal(0)))
         net = checkouts.value - line.value
-        shown += [line._replace(value=-line.value), checkouts._replace(event_name="net", value=net)]
-    return shown
+        result += [line._replace(value=-line.value), checkouts._replace(event_name="net", value=net)]
+    return result
 
 
 def _since_hour(caller: Caller, since: float) -> int:
@@ -290,10 +290,10 @@ def _since_hour(caller: Caller, since: float) -> int:
 
 
 def _hours(rows: Sequence[tuple[int, int, str, int]], ids: Mapping[int, str]) -> list[_HourlyCounts]:
-    counted: dict[tuple[int, str | None], Counter[str]] = defaultdict(Counter)
+    counts: dict[tuple[int, str | None], Counter[str]] = defaultdict(Counter)
     for hour, number, outcome, n in rows:
-        counted[hour, ids.get(number)][outcome] += n
+        counts[hour, ids.get(number)][outcome] += n
     return [
         _HourlyCounts(hour * SECONDS_PER_HOUR, integration_id, outcomes)
-        for (hour, integration_id), outcomes in counted.items()
+        for (hour, integration_id), outcomes in counts.items()
     ]

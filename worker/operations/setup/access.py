@@ -34,20 +34,20 @@ def create_user(caller: Caller, name: str, role: str, password: str, expires_at:
     """
     name = name.strip()
     _check(caller.now, name, {"name": name, "role": role, "password": password, "expires_at": expires_at})
-    hashed = access.hash_password(password)
+    password_hash = access.hash_password(password)
     try:
         with caller.changing() as change:
             user = access.insert_user(
-                change.connection, name, Role(role), hashed, expires_at, change.actor, change.now
+                change.connection, name, Role(role), password_hash, expires_at, change.actor, change.now
             )
-            given = {"role": [None, role]} | ({"expires_at": [None, iso(expires_at)]} if expires_at else {})
-            change.record("user.create", user.actor, given)
+            changes = {"role": [None, role]} | ({"expires_at": [None, iso(expires_at)]} if expires_at else {})
+            change.record("user.create", user.actor, changes)
     except IntegrityError:
         raise DuplicateError(f"There is already a user named {name}.") from None
     return user
 
 
-def change_user(caller: Caller, id_or_name: str, wanted: Mapping[str, Any]) -> User:
+def change_user(caller: Caller, id_or_name: str, fields: Mapping[str, Any]) -> User:
     """Change ``role``, ``enabled``, ``expires_at`` or ``password`` of a user; a field that is missing stays.
 
     A new password, or disabling, ends the user's sessions at once.
@@ -56,22 +56,22 @@ def change_user(caller: Caller, id_or_name: str, wanted: Mapping[str, Any]) -> U
         NotFoundError: there is no such user.
         InvalidError: a value is not allowed.
     """
-    password = wanted.get("password")
+    password = fields.get("password")
     with caller.ledger.read() as connection:
         before = _found(access.find_user(connection, id_or_name=id_or_name), id_or_name)
-    _check(caller.now, before.name, wanted)
+    _check(caller.now, before.name, fields)
     # Outside of the transaction: it takes long.
-    hashed = None if password is None else access.hash_password(password)
+    password_hash = None if password is None else access.hash_password(password)
     with caller.changing() as change:
         before = _found(access.find_user(change.connection, id_or_name=before.id), id_or_name)
-        shown, values = _differences(before, wanted)
-        if hashed is not None:
-            shown["password"], values["password_hash"] = [_MASK, _MASK], hashed
+        changes, values = _differences(before, fields)
+        if password_hash is not None:
+            changes["password"], values["password_hash"] = [_MASK, _MASK], password_hash
         if not values:
             return before
-        changed = access.change_user(change.connection, before, values)
-        change.record("user.change", changed.actor, shown)
-    return changed
+        user = access.change_user(change.connection, before, values)
+        change.record("user.change", user.actor, changes)
+    return user
 
 
 def change_own_password(caller: Caller, user: User, current: str, new: str) -> User:
@@ -127,33 +127,33 @@ def _found(user: User | None, id_or_name: str) -> User:
     return user
 
 
-def _differences(before: User, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _differences(before: User, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the audit log shows and the columns to change."""
-    shown: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name in ("role", "enabled", "expires_at"):
         old = getattr(before, name)
-        if name in wanted and wanted[name] != old:
-            values[name] = wanted[name]
+        if name in fields and fields[name] != old:
+            values[name] = fields[name]
             is_time = name == "expires_at"
-            shown[name] = [
-                iso(value) if is_time and value is not None else value for value in (old, wanted[name])
+            changes[name] = [
+                iso(value) if is_time and value is not None else value for value in (old, fields[name])
             ]
-    return shown, values
+    return changes, values
 
 
-def _check(now: float, name: str, wanted: Mapping[str, Any]) -> None:
+def _check(now: float, name: str, fields: Mapping[str, Any]) -> None:
     errors = {}
     if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
         errors["name"] = f"must be 1 to {_LONGEST_NAME} printable characters"
-    if "role" in wanted and wanted["role"] not in list(Role):
+    if "role" in fields and fields["role"] not in list(Role):
         errors["role"] = f"must be one of: {', '.join(Role)}"
-    password = wanted.get("password")
+    password = fields.get("password")
     if password is not None and not _SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         errors["password"] = f"must have {_SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
     elif password is not None and password.casefold() == name.casefold():
         errors["password"] = "must not be the name"  # noqa: S105 - a sentence, not a password.
-    expires_at = wanted.get("expires_at")
+    expires_at = fields.get("expires_at")
     if expires_at is not None and expires_at <= now:
         errors["expires_at"] = "must be in the future"
     if errors:
@@ -192,13 +192,13 @@ def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
 def revoke_token(caller: Caller, id_or_name: str) -> Token:
     """Revoke an API token and end its sessions at once; return what it was."""
     with caller.changing() as change:
-        revoked = access.remove_token(change.connection, id_or_name)
-        if revoked is None and (named := access.token_by_name(change.connection, id_or_name)):
-            revoked = access.remove_token(change.connection, named.id)
-        if revoked is None:
+        token = access.remove_token(change.connection, id_or_name)
+        if token is None and (match := access.token_by_name(change.connection, id_or_name)):
+            token = access.remove_token(change.connection, match.id)
+        if token is None:
             raise NotFoundError("token", id_or_name)
-        change.record("token.revoke", revoked.actor, {"role": [revoked.role.value, None]})
-        return revoked
+        change.record("token.revoke", token.actor, {"role": [token.role.value, None]})
+        return token
 
 
 def _check_token(name: str, role: str) -> None:

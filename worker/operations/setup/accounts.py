@@ -130,9 +130,9 @@ def set_account_rate(
     with caller.changing() as change:
         current = _credentials(change.connection, ad_account_id)[0]
         before = {"rate_limit_rps": current.rate_limit_rps, "rate_limit_burst": current.rate_limit_burst}
-        given = {"rate_limit_rps": rps, "rate_limit_burst": burst}
+        values = {"rate_limit_rps": rps, "rate_limit_burst": burst}
         changes = {
-            name: [before[name], value] for name, value in given.items() if value not in (None, before[name])
+            name: [before[name], value] for name, value in values.items() if value not in (None, before[name])
         }
         if changes:
             rate = AccountRateLimit(rps or current.rate_limit_rps, burst or current.rate_limit_burst)
@@ -162,10 +162,10 @@ def _by_account(connection: Connection) -> Iterator[tuple[str, list[Credential]]
 
 
 def _credentials(connection: Connection, ad_account_id: str) -> list[Credential]:
-    found = dict(_by_account(connection)).get(ad_account_id)
-    if found is None:
+    credentials = dict(_by_account(connection)).get(ad_account_id)
+    if credentials is None:
         raise NotFoundError("ad account", ad_account_id)
-    return found
+    return credentials
 
 
 def _status(
@@ -176,17 +176,17 @@ def _status(
     now: float,
 ) -> AccountStatus:
     since = [waiting.since for waiting in (pending, in_flight) if waiting]
-    shown = [_credential_status(credential, ends.get(credential.id)) for credential in credentials]
+    statuses = [_credential_status(credential, ends.get(credential.id)) for credential in credentials]
     return AccountStatus(
         ad_account_id=credentials[0].ad_account_id,
-        state=_account_state([credential.state for credential in shown]),
+        state=_account_state([credential.state for credential in statuses]),
         reason=_reason(credentials),
         rate_limit_rps=credentials[0].rate_limit_rps,
         rate_limit_burst=credentials[0].rate_limit_burst,
         pending=pending.deliveries if pending else 0,
         in_flight=in_flight.deliveries if in_flight else 0,
         oldest_waiting_seconds=max(0.0, now - min(since)) if since else None,
-        credentials=shown,
+        credentials=statuses,
     )
 
 

@@ -134,12 +134,12 @@ def finish_connecting(
     return _Connected(login_id, target, missing)
 
 
-def ad_account_choices(caller: Caller, app: PinterestApp, login_id: int, wanted: str = "") -> list[AdAccount]:
+def ad_account_choices(caller: Caller, app: PinterestApp, login_id: int, search: str = "") -> list[AdAccount]:
     """Return the ad accounts of a sign-in whose name or id contains a text, by name."""
     login = _find_login(caller, login_id)
     with _in_words("The ad accounts could not be read"):
         accounts = list(app.client.ad_accounts(login.access_token))
-    text = wanted.strip().casefold()
+    text = search.strip().casefold()
     return sorted(
         (account for account in accounts if text in account.name.casefold() or text in account.id),
         key=lambda account: (account.name.casefold(), account.id),
@@ -157,12 +157,12 @@ def ad_account_defaults(
     for account in ad_account_choices(caller, app, login_id):
         if account.id == ad_account_id:
             country, currency = account.country.upper(), account.currency.upper()
-            taken = {}
+            defaults = {}
             if country_code(country) == country.lower():
-                taken["default_country"] = country
+                defaults["default_country"] = country
             if currency and currency_code(currency) == currency:
-                taken["default_currency"] = currency
-            return account, taken
+                defaults["default_currency"] = currency
+            return account, defaults
     raise InvalidError("config.ad_account_id", "is not an ad account that this Pinterest account may use")
 
 
@@ -177,13 +177,13 @@ def create_connected_integration(
     account, _ = ad_account_defaults(caller, app, login_id, config["ad_account_id"])
     if config["access_token"] == TO_BE_MADE:
         config["access_token"] = _new_token(app, _find_login(caller, login_id).access_token)
-    made = create_integration(caller, usual_rate, config=config, **body)
+    record = create_integration(caller, usual_rate, config=config, **body)
     with caller.changing() as change:
-        _attach(change, find_integration(change.connection, made["id"]), login_id, account)
-        source = sources.load_source(change.connection, made["source_id"])
+        _attach(change, find_integration(change.connection, record["id"]), login_id, account)
+        source = sources.load_source(change.connection, record["source_id"])
     if source and not source.options.get("time_zone") and _is_zone(account.time_zone):
         change_source(caller, source.id, options={"time_zone": account.time_zone})
-    return made
+    return record
 
 
 def defined_events(caller: Caller, app: PinterestApp, login_id: int, ad_account_id: str) -> list[str]:
@@ -214,11 +214,11 @@ def _connect_integration(
             f"The person who signed in may not use ad account {current.ad_account_id}. Nothing was changed. "
             "Sign in with a Pinterest account that may use it."
         )
-    known = reading_of(caller, current.ad_account_id)
+    reading = reading_of(caller, current.ad_account_id)
     with caller.changing() as change:
         values = asdict(tokens)
-        if known:
-            login_id, actor = known.login_id, change.actor
+        if reading:
+            login_id, actor = reading.login_id, change.actor
             pinterest_connections.replace_tokens(
                 change.connection, change.vault, login_id, change.now, actor=actor, **values
             )
@@ -253,14 +253,14 @@ def _new_token(app: PinterestApp, access_token: str) -> str:
 
 def _find_login(caller: Caller, login_id: int) -> Login:
     with caller.ledger.read() as connection:
-        found = (
+        login = (
             pinterest_connections.load_login(connection, caller.ledger.vault, login_id)
             if login_id <= LARGEST_ID
             else None
         )
-    if found is None:
+    if login is None:
         raise NotFoundError("sign-in", str(login_id))
-    return found
+    return login
 
 
 def _code(answer: Mapping[str, str]) -> str:
@@ -281,8 +281,8 @@ def _is_zone(name: str) -> bool:
 
 
 @contextmanager
-def _in_words(what: str) -> Iterator[None]:
+def _in_words(problem: str) -> Iterator[None]:
     try:
         yield
     except AccountApiError as error:
-        raise ConflictError(f"{what}. {error}") from None
+        raise ConflictError(f"{problem}. {error}") from None

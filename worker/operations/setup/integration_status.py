@@ -47,14 +47,14 @@ class _IntegrationStatus:
 def get_integration_status(caller: Caller, integration_id: str) -> _IntegrationStatus:
     """Return one integration with its state."""
     with caller.ledger.read() as connection:
-        found = find_integration(connection, integration_id)
+        integration = find_integration(connection, integration_id)
         return _IntegrationStatus(
-            found,
-            ad_accounts.find_credential(connection, found.credential_id),
-            sources.load_source(connection, found.source_id),
-            account_status.pending_by_integration(connection).get(found.number),
-            ownership.count_unsent(connection, found.number),
-            store.other_integration(connection, found),
+            integration,
+            ad_accounts.find_credential(connection, integration.credential_id),
+            sources.load_source(connection, integration.source_id),
+            account_status.pending_by_integration(connection).get(integration.number),
+            ownership.count_unsent(connection, integration.number),
+            store.other_integration(connection, integration),
         )
 
 
@@ -120,8 +120,8 @@ def _interpret_answer(answer: Answer, ad_account_id: str) -> ConnectionReport:
     sentence, marks = _read(verdict)
     words = _WORDS | {"account": tuple(text.format(ad_account_id) for text in _WORDS["account"])}
     findings = tuple(
-        _PartResult(what.capitalize(), mark, words[what][_ORDER[mark]])
-        for what, mark in zip(("token", "account", "payload"), marks, strict=True)
+        _PartResult(part.capitalize(), mark, words[part][_ORDER[mark]])
+        for part, mark in zip(("token", "account", "payload"), marks, strict=True)
     )
     status = f"HTTP {answer.status}" if answer.status else "No answer"
     return ConnectionReport(sentence, findings, f"{status} after {answer.seconds:.1f} s")
@@ -175,8 +175,8 @@ def _read(verdict: BatchDecision) -> tuple[str, tuple[Mark, Mark, Mark]]:
 def check_connection(caller: Caller, integration_id: str, api_url: str) -> ConnectionReport:
     """Send one test event, which Pinterest checks and does not record; takes up to 10 seconds."""
     with caller.ledger.read() as connection:
-        found = find_integration(connection, integration_id)
-        token = ad_accounts.access_token(connection, caller.ledger.vault, found.credential_id)
-        source = sources.load_source(connection, found.source_id)
+        integration = find_integration(connection, integration_id)
+        token = ad_accounts.access_token(connection, caller.ledger.vault, integration.credential_id)
+        source = sources.load_source(connection, integration.source_id)
     domain = next(iter(source.domains), "example.com") if source else "example.com"
-    return send_test_event(api_url, found.ad_account_id, token, domain, caller.now)
+    return send_test_event(api_url, integration.ad_account_id, token, domain, caller.now)

@@ -70,8 +70,8 @@ def list_integrations(caller: Caller, limit: int, after_number: int = 0) -> list
 def get_integration(caller: Caller, integration_id: str) -> IntegrationRecord:
     """Return one integration."""
     with caller.ledger.read() as connection:
-        found = find_integration(connection, integration_id)
-        return _record(found, _rate_of(connection, found))
+        integration = find_integration(connection, integration_id)
+        return _record(integration, _rate_of(connection, integration))
 
 
 def create_integration(
@@ -110,10 +110,10 @@ def create_integration(
             updated_at=change.now,
         )
         rate = _wanted_rate(change.connection, new.ad_account_id, config, usual_rate)
-        placed = store.insert_integration(change.connection, change.vault, new, checked["access_token"], rate)
-        created = _record(placed, rate)
-        change.record("integration.create", new.id, changed_fields({}, created))
-    return created
+        stored = store.insert_integration(change.connection, change.vault, new, checked["access_token"], rate)
+        record = _record(stored, rate)
+        change.record("integration.create", new.id, changed_fields({}, record))
+    return record
 
 
 def change_integration(
@@ -138,10 +138,10 @@ def change_integration(
         DuplicateError: the source already delivers to the new ad account.
         ConflictError: events wait for the present ad account.
     """
-    changed = None
-    while changed is None:
+    record = None
+    while record is None:
         with caller.changing() as change:
-            changed = _change_step(
+            record = _change_step(
                 change,
                 find_integration(change.connection, integration_id, locked=True),
                 usual_rate,
@@ -151,7 +151,7 @@ def change_integration(
                 config=config or {},
                 consent_categories=consent_categories,
             )
-    return changed
+    return record
 
 
 def map_event_name(
@@ -218,7 +218,7 @@ def _change_step(
         _refuse_second(change.connection, current.source_id, merged["ad_account_id"])
         if not _clear_step(change, current, waiting):
             return None
-    wanted = replace(
+    target = replace(
         current,
         name=current.name if name is None else name,
         enabled=current.enabled if enabled is None else enabled,
@@ -229,8 +229,8 @@ def _change_step(
         else tuple(consent_categories),
     )
     token = None if merged["access_token"] == MASK else merged["access_token"]
-    rate = _wanted_rate(change.connection, wanted.ad_account_id, config, usual_rate)
-    return _apply(change, before, wanted, rate, token)
+    rate = _wanted_rate(change.connection, target.ad_account_id, config, usual_rate)
+    return _apply(change, before, target, rate, token)
 
 
 def _clear_step(change: Change, current: Integration, waiting: Unsent) -> bool:
@@ -250,17 +250,17 @@ def _clear_step(change: Change, current: Integration, waiting: Unsent) -> bool:
     successor = _successor(change, current, unsent) if waiting is Unsent.HAND_OVER else None
     ownership.take_back(change.connection, current.number, change.now)
     if successor is None:
-        moved = failures.discard_pending_deliveries(
+        count = failures.discard_pending_deliveries(
             change.connection, current.number, change.actor, change.now, _DISCARDED_AT_ONCE
         )
     else:
-        moved = ownership.hand_over_pending(
+        count = ownership.hand_over_pending(
             change.connection, current.number, successor.number, change.now, _DISCARDED_AT_ONCE
         )
         change.record(
-            "pending.hand_over", successor.id, {"from": [current.id, None], "deliveries": [None, moved]}
+            "pending.hand_over", successor.id, {"from": [current.id, None], "deliveries": [None, count]}
         )
-    return moved < _DISCARDED_AT_ONCE
+    return count < _DISCARDED_AT_ONCE
 
 
 def _successor(change: Change, current: Integration, unsent: UnsentDeliveries) -> Integration:
@@ -270,8 +270,8 @@ def _successor(change: Change, current: Integration, unsent: UnsentDeliveries) -
             f"{count_text(unsent.being_sent, 'event')} of {current.id} cannot be handed over while being sent: "
             "try again in a minute."
         )
-    other = store.other_integration(change.connection, current)
-    successor = store.load_integration(change.connection, other.id, locked=True) if other else None
+    candidate = store.other_integration(change.connection, current)
+    successor = store.load_integration(change.connection, candidate.id, locked=True) if candidate else None
     if successor is None or not successor.enabled or successor.ad_account != current.ad_account:
         raise ConflictError(
             f"No other enabled integration delivers to ad account {current.ad_account_id}: "
@@ -281,18 +281,18 @@ def _successor(change: Change, current: Integration, unsent: UnsentDeliveries) -
 
 
 def _apply(
-    change: Change, before: IntegrationRecord, wanted: Integration, rate: AccountRateLimit, token: str | None
+    change: Change, before: IntegrationRecord, target: Integration, rate: AccountRateLimit, token: str | None
 ) -> IntegrationRecord:
-    changes = changed_fields(before, _record(wanted, rate))
+    changes = changed_fields(before, _record(target, rate))
     if token is not None:
         changes["config.access_token"] = [MASK, MASK]
     if not changes:
         return before
-    changed = store.update_integration(
-        change.connection, change.vault, wanted, rate=rate, new_token=token, now=change.now
+    stored = store.update_integration(
+        change.connection, change.vault, target, rate=rate, new_token=token, now=change.now
     )
-    change.record("integration.change", wanted.id, changes)
-    return _record(changed, rate)
+    change.record("integration.change", target.id, changes)
+    return _record(stored, rate)
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -301,12 +301,12 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidError: naming every field that is wrong.
     """
-    given = {key: value for key, value in config.items() if value is not None}
+    values = {key: value for key, value in config.items() if value is not None}
     try:
-        load_config(given)
+        load_config(values)
     except ConfigError as error:
-        raise InvalidError.of({f"config.{field}": why for field, why in error.errors.items()}) from None
-    return given
+        raise InvalidError.of({f"config.{field}": reason for field, reason in error.errors.items()}) from None
+    return values
 
 
 def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -314,11 +314,11 @@ def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wanted_rate(
-    connection: Connection, ad_account_id: str, given: Mapping[str, Any], usual_rate: AccountRateLimit
+    connection: Connection, ad_account_id: str, config: Mapping[str, Any], usual_rate: AccountRateLimit
 ) -> AccountRateLimit:
     """Return what is given, else what the ad account has; null resets to the usual rate."""
-    known = store.rate_limits(connection, [ad_account_id]).get(ad_account_id, usual_rate)
-    rps, burst = given.get("rate_limit_rps", known.rps), given.get("rate_limit_burst", known.burst)
+    current = store.rate_limits(connection, [ad_account_id]).get(ad_account_id, usual_rate)
+    rps, burst = config.get("rate_limit_rps", current.rps), config.get("rate_limit_burst", current.burst)
     return AccountRateLimit(
         usual_rate.rps if rps is None else float(rps), usual_rate.burst if burst is None else burst
     )
@@ -343,18 +343,18 @@ def _refuse_second(connection: Connection, source_id: str, ad_account_id: str) -
             )
 
 
-def _record(given: Integration, rate: AccountRateLimit) -> IntegrationRecord:
-    first = {"ad_account_id": given.ad_account_id, "access_token": MASK}
+def _record(integration: Integration, rate: AccountRateLimit) -> IntegrationRecord:
+    first = {"ad_account_id": integration.ad_account_id, "access_token": MASK}
     rates = {"rate_limit_rps": rate.rps, "rate_limit_burst": rate.burst}
     return {
-        "number": given.number,
-        "id": given.id,
-        "source_id": given.source_id,
-        "vendor": given.vendor,
-        "name": given.name,
-        "enabled": given.enabled,
-        "config": {**first, **rates, **_DEFAULTS, **given.config},
-        "consent_categories": list(given.consent_categories),
-        "created_at": given.created_at,
-        "updated_at": given.updated_at,
+        "number": integration.number,
+        "id": integration.id,
+        "source_id": integration.source_id,
+        "vendor": integration.vendor,
+        "name": integration.name,
+        "enabled": integration.enabled,
+        "config": {**first, **rates, **_DEFAULTS, **integration.config},
+        "consent_categories": list(integration.consent_categories),
+        "created_at": integration.created_at,
+        "updated_at": integration.updated_at,
     }

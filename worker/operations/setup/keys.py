@@ -12,7 +12,7 @@ def rotate_keys(caller: Caller) -> int:
         SealError: ENCRYPTION_KEY lacks a key that the ledger needs.
     """
     with caller.changing() as change:
-        wrapped = change.vault.rewrap(change.connection)
-        if wrapped:
-            change.record("keys.rotate", "data keys", {"wrapped": [None, wrapped]})
-        return wrapped
+        count = change.vault.rewrap(change.connection)
+        if count:
+            change.record("keys.rotate", "data keys", {"wrapped": [None, count]})
+        return count

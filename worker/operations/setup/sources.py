@@ -90,9 +90,9 @@ def create_source(
         secrets_given = webhook_secrets or {}
         systems = store.change_webhook_secrets(change.connection, change.vault, new.id, secrets_given)
         new = replace(new, webhook_systems=systems)
-        created = _record(change.connection, new, change.now) | {"server_secret": secret}
-        change.record("source.create", new.id, changed_fields({}, created))
-    return created | {"write_key": write_key(new.id, secret)}
+        record = _record(change.connection, new, change.now) | {"server_secret": secret}
+        change.record("source.create", new.id, changed_fields({}, record))
+    return record | {"write_key": write_key(new.id, secret)}
 
 
 def change_source(
@@ -112,7 +112,7 @@ def change_source(
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
         before = _record(change.connection, source, change.now)
-        wanted = replace(
+        target = replace(
             source,
             name=source.name if name is None else name,
             domains=source.domains if domains is None else tuple(dict.fromkeys(domains)),
@@ -120,7 +120,7 @@ def change_source(
             updated_at=change.now,
         )
         if "webhook_mapping" in (options or {}):
-            wanted.options["webhook_mapping"] = (options or {})["webhook_mapping"] or {}
+            target.options["webhook_mapping"] = (options or {})["webhook_mapping"] or {}
         secrets_given = {
             system: secret
             for system, secret in (webhook_secrets or {}).items()
@@ -132,14 +132,14 @@ def change_source(
         }
         if secrets_given:
             systems = store.change_webhook_secrets(change.connection, change.vault, source_id, secrets_given)
-            wanted = replace(wanted, webhook_systems=systems)
-        after = _record(change.connection, wanted, change.now)
+            target = replace(target, webhook_systems=systems)
+        after = _record(change.connection, target, change.now)
         # Of the secrets, only the masks are there to be compared.
         changes = changed_fields(before | {"webhook_secrets": None}, after | {"webhook_secrets": None})
         changes |= secret_changes
         if not changes:
             return before
-        store.update_source(change.connection, wanted, change.now)
+        store.update_source(change.connection, target, change.now)
         change.record("source.change", source_id, changes)
     return after
 
