@@ -86,11 +86,11 @@ def person_of_session(cookie: str | None) -> _Person | None:
         return None
     vault = context.app_ledger().vault
     with context.app_ledger().read() as connection:
-        hashed = access.token_of_session(connection, vault, cookie, context.now())
-    if hashed is None:
+        digest = access.token_of_session(connection, vault, cookie, context.now())
+    if digest is None:
         return None
     admin = access.token_hash(vault, context.app_settings().admin_token)
-    return _ADMIN if compare_digest(hashed, admin) else _holder(hashed) or _signed_in_user(hashed)
+    return _ADMIN if compare_digest(digest, admin) else _holder(digest) or _signed_in_user(digest)
 
 
 def require_owner() -> None:
@@ -101,14 +101,14 @@ def require_owner() -> None:
 
 def client_address() -> str:
     """Return the client address of a request, behind trusted proxies."""
-    trusted = [ip_network(network) for network in context.app_settings().trusted_proxies]
-    address = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
+    networks = [ip_network(network) for network in context.app_settings().trusted_proxies]
+    address = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), networks)
     return address or request.remote_addr or ""
 
 
-def _holder(hashed: bytes) -> _Person | None:
+def _holder(digest: bytes) -> _Person | None:
     with context.app_ledger().read() as connection:
-        token = access.token_by_hash(connection, hashed)
+        token = access.token_by_hash(connection, digest)
     return _Person(token.actor, token.role) if token else None
 
 
@@ -145,13 +145,13 @@ def _wait(message: str, wait_seconds: float) -> ApiError:
     return ApiError(429, message, headers={"Retry-After": str(math.ceil(wait_seconds))})
 
 
-def _token(given: Authorization | None, *, basic: bool) -> str | None:
+def _token(authorization: Authorization | None, *, basic: bool) -> str | None:
     """Return the token of a request; on the pages for people a browser sends it as a password.
 
     Nowhere else: a browser repeats a password by itself, also when another site makes it ask.
     """
-    if given is None:
+    if authorization is None:
         return None
-    if given.type == "bearer":
-        return given.token
-    return given.password if basic and given.type == "basic" else None
+    if authorization.type == "bearer":
+        return authorization.token
+    return authorization.password if basic and authorization.type == "basic" else None

@@ -58,17 +58,17 @@ def _read_json(body: bytes) -> Any:
         ApiError: 400 for what is no JSON, 422 for texts that cannot be kept.
     """
     try:
-        parsed = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
-        for path in _unstorable(parsed, ""):
+        value = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+        for path in _unstorable(value, ""):
             raise invalid_field_error(path or "body", "must not hold null bytes or lone surrogates")
     except RecursionError:
         raise ApiError(400, "The body is nested too deeply.") from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ApiError(400, f"The body is not JSON: {error.msg} at {where}.") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ApiError(400, f"The body is not JSON: {error.msg} at {place}.") from None
     except ValueError as error:
         raise ApiError(400, f"The body is not JSON: {error}.") from None
-    return parsed
+    return value
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest ships no types.

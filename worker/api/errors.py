@@ -91,9 +91,9 @@ class ApiError(Exception):
         super().__init__(message)
 
 
-def invalid_field_error(field: str, why: str) -> ApiError:
+def invalid_field_error(field: str, reason: str) -> ApiError:
     """Return the error for one invalid field."""
-    return ApiError(422, next(_sentences(why, field)), wrong={field: why})
+    return ApiError(422, next(_sentences(reason, field)), wrong={field: reason})
 
 
 def validation_error(error: ValidationError, path: str = "") -> ApiError:
@@ -135,9 +135,9 @@ def _answer(error: ApiError) -> Response:
 def http_answer(error: HTTPException) -> Response:
     """Answer an HTTP error of Flask."""
     status = error.code or 500
-    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     message = _SENTENCES.get(status) or error.description or HTTPStatus(status).phrase
-    return _answer(ApiError(status, message, headers=kept))
+    return _answer(ApiError(status, message, headers=headers))
 
 
 def _lost_race(_error: IntegrityError) -> Response:
@@ -158,8 +158,8 @@ def _log_unexpected(exc_info: Any) -> None:
 def _sentences(messages: Any, path: str = "") -> Iterator[str]:
     if isinstance(messages, dict):
         for key, inner in messages.items():
-            here = path if key == "_schema" else f"{path}.{shown_key(key)}".lstrip(".")
-            yield from _sentences(inner, here)
+            place = path if key == "_schema" else f"{path}.{shown_key(key)}".lstrip(".")
+            yield from _sentences(inner, place)
     elif isinstance(messages, list):
         for message in messages:
             yield from _sentences(message, path)

@@ -100,7 +100,7 @@ def _post_explain(body: dict[str, Any]) -> dict[str, Any]:
         pin_unauth=body["pin_unauth"],
         epik=body["epik"],
     )
-    explained = explaining.explain(
+    explanations = explaining.explain(
         context.request_caller(),
         [body["event"]] if "event" in body else body["events"],
         received,
@@ -108,4 +108,4 @@ def _post_explain(body: dict[str, Any]) -> dict[str, Any]:
         show_personal=body["show_personal"],
         path="event" if "event" in body else "events.{}",
     )
-    return {"data": explained}
+    return {"data": explanations}

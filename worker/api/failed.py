@@ -258,9 +258,9 @@ def _get_failed_export(query: dict[str, Any]) -> Response:
     return export_response(_filter(query))
 
 
-def export_response(chosen: FailureFilter) -> Response:
+def export_response(criteria: FailureFilter) -> Response:
     """Answer with failed deliveries as a file of JSON lines."""
-    lines = failed.export_failed(context.request_caller(), chosen)
+    lines = failed.export_failed(context.request_caller(), criteria)
     answer = Response(stream_with_context(lines), mimetype=_JSON_LINES)
     answer.headers["Content-Disposition"] = 'attachment; filename="failed-deliveries.jsonl"'
     return answer
@@ -274,8 +274,8 @@ def _get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
     if not (failed_id.isascii() and failed_id.isdigit() and len(failed_id) <= 19):
         raise NotFoundError("failed delivery", failed_id)
     failure, tries = failed.get_failed(context.request_caller(), int(failed_id))
-    shown = _show(failure) | {"tries": tries}
-    return shown | {"payload": _payload(failure.id)} if query["payload"] else shown
+    detail = _show(failure) | {"tries": tries}
+    return detail | {"payload": _payload(failure.id)} if query["payload"] else detail
 
 
 @blueprint.route("/failed/retry", methods=["POST"])
@@ -283,8 +283,8 @@ def _get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
 @blueprint.response(200, _RetryAnswer)
 def _post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
     """Send failed deliveries again. Safe to repeat: nothing is sent twice."""
-    chosen, extent = _choice(body)
-    result = failed.retry_failed(context.request_caller(), chosen, force=body["force"], extent=extent)
+    criteria, extent = _choice(body)
+    result = failed.retry_failed(context.request_caller(), criteria, force=body["force"], extent=extent)
     counts = {"retried": result.moved, "late": result.late, "offline": result.offline}
     in_vain = _counted(result.in_vain)
     return counts | {"warnings": result.warnings(), "in_vain": in_vain} | _ended(body, result)
@@ -295,23 +295,23 @@ def _post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, _DiscardAnswer)
 def _post_failed_discard(body: dict[str, Any]) -> dict[str, Any]:
     """Discard failed deliveries and delete their payloads."""
-    chosen, extent = _choice(body)
-    result = failed.discard_failed(context.request_caller(), chosen, body["reason"], extent=extent)
+    criteria, extent = _choice(body)
+    result = failed.discard_failed(context.request_caller(), criteria, body["reason"], extent=extent)
     return {"discarded": result.moved} | _ended(body, result)
 
 
-def _filter(given: Mapping[str, Any], path: str = "") -> FailureFilter:
+def _filter(values: Mapping[str, Any], path: str = "") -> FailureFilter:
     number = integration_number(
-        context.request_caller(), given.get("integration_id"), f"{path}integration_id"
+        context.request_caller(), values.get("integration_id"), f"{path}integration_id"
     )
-    chosen: dict[str, Any] = {name: given.get(name) for name in _CHOICES}
-    return FailureFilter(integration_number=number, **chosen)
+    choices: dict[str, Any] = {name: values.get(name) for name in _CHOICES}
+    return FailureFilter(integration_number=number, **choices)
 
 
 def _choice(body: Mapping[str, Any]) -> tuple[FailureFilter, Extent]:
     after = pagination.number_after(body.get("cursor")) or 0
-    chosen = FailureFilter(ids=tuple(body["ids"])) if "ids" in body else _filter(body["filter"], "filter.")
-    return chosen, Extent(after, failed.MOST_A_CALL, body["dry_run"])
+    criteria = FailureFilter(ids=tuple(body["ids"])) if "ids" in body else _filter(body["filter"], "filter.")
+    return criteria, Extent(after, failed.MOST_A_CALL, body["dry_run"])
 
 
 def _ended(body: Mapping[str, Any], result: BulkResult) -> dict[str, Any]:

@@ -124,11 +124,11 @@ class _UndeliveredAnswer(Shape):
 @blueprint.response(200, _OrdersAnswer)
 def _post_orders(body: dict[str, Any]) -> dict[str, Any]:
     """Record the shop's own orders. Safe to repeat: an order counts once. Nothing is sent."""
-    done = operations.record(
+    result = operations.record(
         context.request_caller(), body["source_id"], body["orders"], context.app_settings().retention_days
     )
-    wrong = [{"number": number, "message": message} for number, message in sorted(done.wrong.items())]
-    return {"new": done.new, "known": done.known, "wrong": wrong}
+    errors = [{"number": number, "message": message} for number, message in sorted(result.wrong.items())]
+    return {"new": result.new, "known": result.known, "wrong": errors}
 
 
 @blueprint.route("/orders")

@@ -43,11 +43,11 @@ def page_answer(
     rows: Sequence[_T], limit: int, show: Callable[[_T], Any], position: Callable[[_T], str | int]
 ) -> dict[str, Any]:
     """Return a page of rows. One row more than ``limit`` means that there is another page."""
-    shown = rows[:limit]
+    page = rows[:limit]
     has_more = len(rows) > limit
     return {
-        "data": [show(row) for row in shown],
-        "next_cursor": cursor_at(position(shown[-1])) if has_more else None,
+        "data": [show(row) for row in page],
+        "next_cursor": cursor_at(position(page[-1])) if has_more else None,
         "has_more": has_more,
     }
 

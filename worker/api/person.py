@@ -145,8 +145,8 @@ def _post_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, _LiftedAnswer)
 def _post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Keep new events of one person again, because they consented to it. Owners only."""
-    lifted = person_requests.allow_person(context.request_caller(), person_requests.read_request(**body))
-    return {"suppressed_keys": lifted}
+    count = person_requests.allow_person(context.request_caller(), person_requests.read_request(**body))
+    return {"suppressed_keys": count}
 
 
 @blueprint.route("/person/requests")

@@ -24,9 +24,9 @@ _HOURS_A_WEEK = 168
 _HOW = f"90m, 24h, 7d or an ISO 8601 time, within the last {QUALITY_DAYS} days;"
 
 
-def _counts(what: str) -> fields.Dict:
+def _counts(description: str) -> fields.Dict:
     """Make a field that holds a number under each of some words."""
-    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": what})
+    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": description})
 
 
 class _BookLine(Shape):

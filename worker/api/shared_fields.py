@@ -45,7 +45,7 @@ def query_flag(**options: Any) -> fields.Boolean:
 
 
 def without_fixed_fields(
-    given: Mapping[str, Any], current: Mapping[str, Any], fixed: Sequence[str]
+    body: Mapping[str, Any], current: Mapping[str, Any], fixed: Sequence[str]
 ) -> dict[str, Any]:
     """Return what a request may change; fixed fields may be sent back as they were read.
 
@@ -53,6 +53,6 @@ def without_fixed_fields(
         ApiError: 422 for a fixed field with another value.
     """
     for field in fixed:
-        if field in given and given[field] != current[field]:
+        if field in body and body[field] != current[field]:
             raise invalid_field_error(field, "cannot be changed")
-    return {name: value for name, value in given.items() if name not in fixed}
+    return {name: value for name, value in body.items() if name not in fixed}

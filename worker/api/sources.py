@@ -43,8 +43,8 @@ class _CookieDomain(Host):
     """Take a cookie's domain; browsers ignore the dot that many write before it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        bare = value.strip().removeprefix(".") if isinstance(value, str) else value
-        return super()._deserialize(bare, attr, data, **kwargs)
+        domain = value.strip().removeprefix(".") if isinstance(value, str) else value
+        return super()._deserialize(domain, attr, data, **kwargs)
 
 
 class _Country(Text):

@@ -57,10 +57,10 @@ class FailureCounter:
 def _network(address: str) -> str:
     """Return the /64 network of an IPv6 address, which is one line's, and an IPv4 address as it is."""
     try:
-        parsed = ip_address(address)
+        ip = ip_address(address)
     except ValueError:
         return address
-    return address if parsed.version == 4 else str(int(parsed) >> 64)
+    return address if ip.version == 4 else str(int(ip) >> 64)
 
 
 class Lane(StrEnum):
@@ -104,10 +104,10 @@ class PasswordLanes:
             raise LaneFullError
         try:
             with self._turns[lane]:
-                found = check()
-                if found is None:
+                result = check()
+                if result is None:
                     self._sleep(_LINES[lane][1])
-                return found
+                return result
         finally:
             self._places[lane].release()
 
@@ -128,14 +128,14 @@ class SlidingWindow:
         self._taken: defaultdict[str, deque[float]] = defaultdict(deque)
         self._lock = threading.Lock()
 
-    def take(self, who: str) -> float:
+    def take(self, key: str) -> float:
         """Count one request and return 0, or count nothing and return the seconds to wait."""
         with self._lock:
             now = self._clock()
-            taken = self._taken[who]
-            while taken and taken[0] <= now - _SECONDS_A_MINUTE:
-                taken.popleft()
-            if len(taken) >= self._most:
-                return taken[0] + _SECONDS_A_MINUTE - now
-            taken.append(now)
+            times = self._taken[key]
+            while times and times[0] <= now - _SECONDS_A_MINUTE:
+                times.popleft()
+            if len(times) >= self._most:
+                return times[0] + _SECONDS_A_MINUTE - now
+            times.append(now)
             return 0.0
