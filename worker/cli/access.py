@@ -37,12 +37,12 @@ def _add_user_command(name: str, role: str, expires: datetime | None, password: 
 def _list_users_command() -> None:
     """List the users with their role, last sign-in and expiry."""
     caller = cli_caller()
-    known = access.list_users(caller)
-    for user in known:
+    users = access.list_users(caller)
+    for user in users:
         state = "" if user.may_sign_in(caller.now) else "  expired" if user.enabled else "  disabled"
         times = f"{utc_time(user.last_used_at):<21}  {utc_time(user.expires_at):<21}"
         click.echo(f"{user.id:<18}{user.role.value:<8}{times}  {user.name}{state}")
-    if not known:
+    if not users:
         click.echo("No users.")
 
 

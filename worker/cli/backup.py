@@ -47,5 +47,5 @@ def _copy(ledger: Ledger, file: Path) -> None:
     if verdict != "ok":
         file.unlink()
         raise click.ClickException(f"The copy is corrupt: {verdict}.")
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())

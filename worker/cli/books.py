@@ -19,32 +19,32 @@ def books_command(audit: bool) -> None:
 
     Without --audit only waiting events are counted row by row. This is fast for any number of deliveries.
     """
-    closed = close_books(cli_caller(), audit=audit)
+    books = close_books(cli_caller(), audit=audit)
     click.echo("Events accepted")
-    for what, n in closed.events.items():
-        click.echo(f"  {what:<22}{n:>12,}")
+    for name, n in books.events.items():
+        click.echo(f"  {name:<22}{n:>12,}")
     click.echo("Deliveries")
-    for what, n in sorted(closed.deliveries.items()):
-        click.echo(f"  {what:<22}{n:>12,}")
-    if closed.removed:
-        click.echo(f"  {'removed (retention)':<22}{closed.removed:>12,}")
-    for account, states in closed.by_account.items():
+    for name, n in sorted(books.deliveries.items()):
+        click.echo(f"  {name:<22}{n:>12,}")
+    if books.removed:
+        click.echo(f"  {'removed (retention)':<22}{books.removed:>12,}")
+    for account, states in books.by_account.items():
         click.echo(
-            f"Ad account {account}: " + ", ".join(f"{n:,} {what}" for what, n in sorted(states.items()))
+            f"Ad account {account}: " + ", ".join(f"{n:,} {name}" for name, n in sorted(states.items()))
         )
     spooled = spool.count_spooled(settings().spool_folder)
     if spooled.events:
         click.echo(
             f"Spool of this host: {count_text(spooled.events, 'event')} that the database does not have yet"
         )
-    _prove(closed)
-    click.echo("The books balance." if closed.balance else "The books do not balance.")
-    sys.exit(0 if closed.balance else 1)
+    _prove(books)
+    click.echo("The books balance." if books.balance else "The books do not balance.")
+    sys.exit(0 if books.balance else 1)
 
 
-def _prove(closed: Books) -> None:
+def _prove(books: Books) -> None:
     """Print each comparison, except those that are 0 on both sides."""
-    lines = [line for line in closed.lines if line.counted or line.found]
+    lines = [line for line in books.lines if line.counted or line.found]
     width = max([24, *(len(line.what) + 4 for line in lines)])
     click.echo(f"{'Proof':<{width}}{'counted':>12}{'found':>12}")
     for line in lines:

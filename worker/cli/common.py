@@ -29,10 +29,10 @@ class CommandGroup(click.Group):
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with the first sentence of each."""
-        shown = [command for command in self.commands.values() if not command.hidden]
+        commands = [command for command in self.commands.values() if not command.hidden]
         with formatter.section("Commands"):
             formatter.write_dl(
-                [(command.name or "", command.get_short_help_str(limit=500)) for command in shown]
+                [(command.name or "", command.get_short_help_str(limit=500)) for command in commands]
             )
 
 
@@ -52,8 +52,8 @@ def _name_sandbox() -> None:
 
 def cli_caller(*, checked: bool = True) -> Caller:
     """Return the command line as the caller of an operation; unchecked, the ledger may have no tables yet."""
-    chosen = checked_ledger() if checked else ledger()
-    return Caller(chosen, _ACTOR, chosen.now())
+    own_ledger = checked_ledger() if checked else ledger()
+    return Caller(own_ledger, _ACTOR, own_ledger.now())
 
 
 def role_option(default: str | None = Role.VIEWER.value) -> Callable[[_Command], _Command]:

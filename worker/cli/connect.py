@@ -28,29 +28,29 @@ def connect_command(integration_id: str | None, source_id: str | None, ad_accoun
     """
     if bool(integration_id) == bool(source_id):
         raise click.UsageError("Give either --integration or --source.")
-    given = settings()
+    config = settings()
     app = PinterestApp(
-        given.pinterest_api_url, given.pinterest_app_id, given.pinterest_app_secret, given.management_url
+        config.pinterest_api_url, config.pinterest_app_id, config.pinterest_app_secret, config.management_url
     )
     url = connect.begin_connecting(cli_caller(), app, _SESSION, integration_id or "")
     click.echo(f"Open this address and give access:\n\n{url}\n")
     pasted = click.prompt("Then paste the address of the next page, or the code in it", err=True)
     answer = connect.read_redirect(app, pasted, url)
-    done = connect.finish_connecting(cli_caller(), app, _SESSION, answer)
-    if done.missing:
+    result = connect.finish_connecting(cli_caller(), app, _SESSION, answer)
+    if result.missing:
         click.echo(
-            f"Pinterest gave access without {' and '.join(done.missing)}: it creates no token for events."
+            f"Pinterest gave access without {' and '.join(result.missing)}: it creates no token for events."
         )
     if integration_id:
-        click.echo("Connected." + " The token for events is new." * done.has_new_token)
+        click.echo("Connected." + " The token for events is new." * result.has_new_token)
     elif source_id:
-        _add(app, done.login_id, source_id, ad_account_id or _choose(app, done.login_id))
+        _add(app, result.login_id, source_id, ad_account_id or _choose(app, result.login_id))
 
 
 def _choose(app: PinterestApp, login_id: int) -> str:
     while True:
-        wanted = click.prompt("Name or id of the ad account (part of it is enough)", default="", err=True)
-        accounts = connect.ad_account_choices(cli_caller(), app, login_id, wanted)
+        text = click.prompt("Name or id of the ad account (part of it is enough)", default="", err=True)
+        accounts = connect.ad_account_choices(cli_caller(), app, login_id, text)
         if len(accounts) == 1:
             return accounts[0].id
         for account in accounts[:_MOST_SHOWN]:
@@ -60,9 +60,9 @@ def _choose(app: PinterestApp, login_id: int) -> str:
 
 
 def _add(app: PinterestApp, login_id: int, source_id: str, ad_account_id: str) -> None:
-    account, taken = connect.ad_account_defaults(cli_caller(), app, login_id, ad_account_id)
+    account, defaults = connect.ad_account_defaults(cli_caller(), app, login_id, ad_account_id)
     config = {"ad_account_id": account.id, "access_token": connect.TO_BE_MADE}
-    made = connect.create_connected_integration(
+    record = connect.create_connected_integration(
         cli_caller(),
         app,
         AccountRateLimit(settings().rate_limit_rps, settings().rate_limit_burst),
@@ -70,6 +70,6 @@ def _add(app: PinterestApp, login_id: int, source_id: str, ad_account_id: str) -
         source_id=source_id,
         vendor="pinterest",
         name=f"Pinterest: {account.name}"[:200],
-        config=config | taken,
+        config=config | defaults,
     )
-    click.echo(f"{made['id']} delivers to {account.name} ({account.id}).")
+    click.echo(f"{record['id']} delivers to {account.name} ({account.id}).")

@@ -16,15 +16,15 @@ def data_quality_command(source_id: str) -> None:
     for row in report.rows:
         click.echo(click.style(f"{row.problem}: {row.text.title}", bold=True))
         for span, share in row.spans.items():
-            most = row.most_affected.get(span)
-            worst = f", most affected {most.event_name}: {percent(most.share)}" if most else ""
+            affected = row.most_affected.get(span)
+            worst = f", most affected {affected.event_name}: {percent(affected.share)}" if affected else ""
             click.echo(
                 f"  {span:>4}  {share.n:,} of {count_text(share.events, 'event')} ({percent(share.share)}){worst}"
             )
         if row.examples:
             newest = row.examples[0]
-            which = f"delivery {newest.delivery_id}" if newest.delivery_id else "delivery gone"
-            click.echo(f"  example  {newest.event_name}, {which}, {utc_time(newest.at)}  {newest.sentence}")
+            place = f"delivery {newest.delivery_id}" if newest.delivery_id else "delivery gone"
+            click.echo(f"  example  {newest.event_name}, {place}, {utc_time(newest.at)}  {newest.sentence}")
         click.echo(f"  do       {row.what_to_do}")
     if not report.rows:
         n = report.events["30d"]

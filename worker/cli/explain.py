@@ -12,10 +12,10 @@ from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT
 from worker.pinterest.user_data.countries import country_code
 
 
-def _country(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
-    code = country_code(given) if given else None
-    if given and code is None:
-        raise click.BadParameter(f"{given} is not a country. Use two letters, like US.")
+def _country(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    code = country_code(value) if value else None
+    if value and code is None:
+        raise click.BadParameter(f"{value} is not a country. Use two letters, like US.")
     return code.upper() if code else None
 
 
@@ -54,12 +54,12 @@ def explain_command(
     """
     events = explaining.parse_events(file.read())
     # Without a source the explanation needs no ledger, unless it has to record who read personal data.
-    who = cli_caller(checked=bool(source) or show_personal)
-    received = Received(channel, who.now, ip, user_agent, None, pin_unauth, epik)
-    explained = explaining.explain(
-        who, events, received, source_id=source, country=country, show_personal=show_personal
+    caller = cli_caller(checked=bool(source) or show_personal)
+    received = Received(channel, caller.now, ip, user_agent, None, pin_unauth, epik)
+    explanations = explaining.explain(
+        caller, events, received, source_id=source, country=country, show_personal=show_personal
     )
-    for number, event in enumerate(explained, 1):
+    for number, event in enumerate(explanations, 1):
         click.echo(click.style(f"Event {number}: {event['name'] or event['type']}", bold=True))
         for result in event["results"]:
             _print(result)

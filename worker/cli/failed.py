@@ -24,16 +24,16 @@ from worker.operations.deliveries.selection import integration_number
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _known_class(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+def _known_class(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """Refuse a class that no delivery can have failed with, unless one has in another version."""
-    if given is None or given in CLASSES:
-        return given
-    known = {group.reason_class for group in operations.group_failed(cli_caller(), FailureFilter())}
-    if given not in known:
+    if value is None or value in CLASSES:
+        return value
+    classes = {group.reason_class for group in operations.group_failed(cli_caller(), FailureFilter())}
+    if value not in classes:
         raise click.BadParameter(
-            f"{given} is not a class. Use one of {', '.join(sorted({*CLASSES, *known}))}."
+            f"{value} is not a class. Use one of {', '.join(sorted({*CLASSES, *classes}))}."
         )
-    return given
+    return value
 
 
 def _since_option(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -78,15 +78,18 @@ def failed_group() -> None:
 @_filters
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--json-lines", is_flag=True, help="One JSON object a line, for other programs.")
-def _list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
+def _list_failed_command(limit: int, json_lines: bool, **filters: Any) -> None:
     """List failed deliveries, grouped by reason first."""
-    who = cli_caller()
-    wanted = _filter(who, **chosen)
+    caller = cli_caller()
+    criteria = _filter(caller, **filters)
     if json_lines:
-        for line in operations.export_failed(who, wanted, limit):
+        for line in operations.export_failed(caller, criteria, limit):
             click.echo(line, nl=False)
         return
-    groups, failures = operations.group_failed(who, wanted), operations.list_failed(who, wanted, limit)
+    groups, failures = (
+        operations.group_failed(caller, criteria),
+        operations.list_failed(caller, criteria, limit),
+    )
     for group in groups:
         click.echo(
             f"{group.n:>8,}  {group.reason_class:<18} {group.event_name or '-':<14} "
@@ -96,7 +99,7 @@ def _list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
     for failure in failures:
         click.echo(
             f"{failure.id:>8}  {utc_time(failure.failed_at)}  {failure.event_name or '-':<14} {failure.event_id}  "
-            f"{failure.reason}{_flags(failure, who.now)}"
+            f"{failure.reason}{_flags(failure, caller.now)}"
         )
     if not failures:
         click.echo("No failed deliveries.")
@@ -117,16 +120,16 @@ def _flags(failure: Failure, now: float) -> str:
     type=click.File("w", "utf-8", atomic=True),
     help="A file. [default: standard output]",
 )
-def _export_command(output: TextIO, **chosen: Any) -> None:
+def _export_command(output: TextIO, **filters: Any) -> None:
     """Write all failed deliveries that the filters select, one JSON object a line.
 
     Payloads are left out: they hold hashes, IP addresses and user agents.
     """
-    who, written = cli_caller(), 0
-    for line in operations.export_failed(who, _filter(who, **chosen)):
+    caller, count = cli_caller(), 0
+    for line in operations.export_failed(caller, _filter(caller, **filters)):
         output.write(line)
-        written += 1
-    click.echo(f"{count_text(written, 'failed delivery', 'failed deliveries')}.", err=True)
+        count += 1
+    click.echo(f"{count_text(count, 'failed delivery', 'failed deliveries')}.", err=True)
 
 
 @failed_group.command("show")
@@ -134,8 +137,8 @@ def _export_command(output: TextIO, **chosen: Any) -> None:
 @click.option("--payload", is_flag=True, help="Also print the payload: hashes, IP address and user agent.")
 def _show_command(number: int, payload: bool) -> None:
     """Show one failed delivery with its history."""
-    who = cli_caller()
-    failure, tries = operations.get_failed(who, number)
+    caller = cli_caller()
+    failure, tries = operations.get_failed(caller, number)
     for name, value in asdict(failure).items():
         click.echo(f"{name:<16}{utc_time(value) if name in ('failed_at', 'event_time') else value}")
     for attempt in tries:
@@ -144,7 +147,7 @@ def _show_command(number: int, payload: bool) -> None:
             f"try {attempt['number']:<4} {utc_time(attempt['at'])}  {status}  "
             f"{attempt['reason_class']}: {attempt['reason']}"
         )
-    text = operations.show_payload(who, number) if payload else None
+    text = operations.show_payload(caller, number) if payload else None
     if text is not None:
         click.echo(text)
 
@@ -158,17 +161,17 @@ def _show_command(number: int, payload: bool) -> None:
     "--force", is_flag=True, help="Include events older than 7 days, though Pinterest refuses them."
 )
 def _retry_command(
-    numbers: tuple[int, ...], everything: bool, dry_run: bool, force: bool, **chosen: Any
+    numbers: tuple[int, ...], everything: bool, dry_run: bool, force: bool, **filters: Any
 ) -> None:
     """Send failed deliveries again: the given NUMBERS, or --all of a filter. Safe to repeat: nothing is sent twice."""
-    who = cli_caller()
-    wanted = _wanted(who, numbers, everything, chosen)
-    with _extent(who, wanted, "retry", dry_run) as extent:
-        done = operations.retry_failed(who, wanted, force=force, extent=extent)
+    caller = cli_caller()
+    criteria = _wanted(caller, numbers, everything, filters)
+    with _extent(caller, criteria, "retry", dry_run) as extent:
+        result = operations.retry_failed(caller, criteria, force=force, extent=extent)
     click.echo(
-        f"{'Would retry' if dry_run else 'Retried'} {count_text(done.moved, 'delivery', 'deliveries')}."
+        f"{'Would retry' if dry_run else 'Retried'} {count_text(result.moved, 'delivery', 'deliveries')}."
     )
-    _show_rest(done)
+    _show_rest(result)
 
 
 @failed_group.command("discard")
@@ -178,26 +181,26 @@ def _retry_command(
 @click.option("--reason", required=True, help="Why they are discarded; written to the audit log.")
 @click.option("--dry-run", is_flag=True, help="Only report what would happen.")
 def _discard_command(
-    numbers: tuple[int, ...], everything: bool, reason: str, dry_run: bool, **chosen: Any
+    numbers: tuple[int, ...], everything: bool, reason: str, dry_run: bool, **filters: Any
 ) -> None:
     """Discard failed deliveries permanently: the given NUMBERS, or --all of a filter."""
-    who = cli_caller()
-    wanted = _wanted(who, numbers, everything, chosen)
-    with _extent(who, wanted, "discard", dry_run) as extent:
-        done = operations.discard_failed(who, wanted, reason, extent=extent)
+    caller = cli_caller()
+    criteria = _wanted(caller, numbers, everything, filters)
+    with _extent(caller, criteria, "discard", dry_run) as extent:
+        result = operations.discard_failed(caller, criteria, reason, extent=extent)
     click.echo(
-        f"{'Would discard' if dry_run else 'Discarded'} {count_text(done.moved, 'delivery', 'deliveries')}."
+        f"{'Would discard' if dry_run else 'Discarded'} {count_text(result.moved, 'delivery', 'deliveries')}."
     )
-    _show_rest(done)
+    _show_rest(result)
 
 
-def _show_rest(done: BulkResult) -> None:
-    for sentence in done.warnings():
+def _show_rest(result: BulkResult) -> None:
+    for sentence in result.warnings():
         click.echo(sentence)
-    for why, n in done.in_vain.items():
-        click.echo(f"{n:,} will not be delivered by a retry alone: {why}.")
-    for why, n in done.left_alone.items():
-        click.echo(f"{n:,} skipped: {why}.")
+    for reason, n in result.in_vain.items():
+        click.echo(f"{n:,} will not be delivered by a retry alone: {reason}.")
+    for reason, n in result.left_alone.items():
+        click.echo(f"{n:,} skipped: {reason}.")
 
 
 @failed_group.command("mark")
@@ -224,23 +227,25 @@ def _parked_command() -> None:
 @failed_group.command("unpark")
 def _unpark_command() -> None:
     """Process every parked event again, once the cause is fixed."""
-    done = operations.unpark(cli_caller(), limit=None)
-    click.echo(f"{count_text(done.unparked, 'event is', 'events are')} processed again within two minutes.")
+    result = operations.unpark(cli_caller(), limit=None)
+    click.echo(f"{count_text(result.unparked, 'event is', 'events are')} processed again within two minutes.")
 
 
-def _wanted(who: Caller, numbers: tuple[int, ...], everything: bool, chosen: dict[str, Any]) -> FailureFilter:
+def _wanted(
+    caller: Caller, numbers: tuple[int, ...], everything: bool, filters: dict[str, Any]
+) -> FailureFilter:
     if bool(numbers) == everything:
         raise click.UsageError("Give the numbers of deliveries, or --all with or without filters.")
-    return _filter(who, ids=numbers, **chosen)
+    return _filter(caller, ids=numbers, **filters)
 
 
-def _filter(who: Caller, integration_id: str | None, **chosen: Any) -> FailureFilter:
-    return FailureFilter(integration_number=integration_number(who, integration_id), **chosen)
+def _filter(caller: Caller, integration_id: str | None, **filters: Any) -> FailureFilter:
+    return FailureFilter(integration_number=integration_number(caller, integration_id), **filters)
 
 
 @contextmanager
-def _extent(who: Caller, wanted: FailureFilter, word: str, dry_run: bool) -> Iterator[Extent]:
+def _extent(caller: Caller, criteria: FailureFilter, word: str, dry_run: bool) -> Iterator[Extent]:
     """Yield an extent without a limit, with a progress bar on a terminal."""
-    total = operations.count_failed(who, wanted)
+    total = operations.count_failed(caller, criteria)
     with tqdm(total=total, desc=word, unit=" deliveries", disable=None) as bar:
         yield Extent(most=None, dry_run=dry_run, progress=bar.update)

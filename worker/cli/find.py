@@ -15,21 +15,23 @@ def find_command(what: str) -> None:
 
     Ends with status 1 if nothing is found.
     """
-    who = cli_caller()
-    matches = find_by_id(who, what)
+    caller = cli_caller()
+    matches = find_by_id(caller, what)
     for row in matches.waiting:
-        why = row.parked_reason or "not mapped yet"
-        click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {why}")
+        cause = row.parked_reason or "not mapped yet"
+        click.echo(
+            f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {cause}"
+        )
     for delivery in matches.deliveries:
-        waited = (
+        ending = (
             utc_time(delivery.ended_at)
             if delivery.ended_at
-            else f"waiting for {who.now - delivery.accepted_at:.0f} s"
+            else f"waiting for {caller.now - delivery.accepted_at:.0f} s"
         )
         click.echo(
             f"{delivery.id:>8}  {delivery.state:<10} {delivery.source_name} → {delivery.event_name or '-'}  "
             f"event {delivery.event_id}  ad account {delivery.ad_account_id}  "
-            f"accepted {utc_time(delivery.accepted_at)}  {waited}"
+            f"accepted {utc_time(delivery.accepted_at)}  {ending}"
         )
         for words in filter(None, (delivery.reason, delivery.warning)):
             click.echo(f"          {words}")

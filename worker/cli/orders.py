@@ -46,45 +46,45 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
     --send-missing an order without a delivery is sent as an event: its line also needs email and num_items, and an
     order that does not state consent is sent only if the source's rule for servers allows it.
     """
-    who = cli_caller()
-    source = choose_source(who, source_id)
+    caller = cli_caller()
+    source = choose_source(caller, source_id)
     with offering(not send_missing) as offer:
-        done = operations.import_orders(
-            who,
+        result = operations.import_orders(
+            caller,
             source,
             file,
             settings().retention_days,
             reading=reading,
             send_missing=offer if send_missing else None,
         )
-    for number, sentence in sorted(done.wrong.items())[:_MOST_ERRORS_SHOWN]:
+    for number, sentence in sorted(result.wrong.items())[:_MOST_ERRORS_SHOWN]:
         click.echo(f"line {number}: {sentence}", err=True)
     click.echo(
-        f"Recorded {count_text(done.new, 'new order')}; {count_text(done.known, 'was known', 'were known')}."
+        f"Recorded {count_text(result.new, 'new order')}; {count_text(result.known, 'was known', 'were known')}."
     )
-    _echo_missing(done, is_sent=send_missing)
-    if done.wrong:
-        click.echo(f"{count_text(len(done.wrong), 'line is', 'lines are')} wrong.")
-    if done.wrong or (send_missing and done.incomplete):
+    _echo_missing(result, is_sent=send_missing)
+    if result.wrong:
+        click.echo(f"{count_text(len(result.wrong), 'line is', 'lines are')} wrong.")
+    if result.wrong or (send_missing and result.incomplete):
         sys.exit(1)
 
 
-def _echo_missing(done: operations.OrderCounts, *, is_sent: bool) -> None:
+def _echo_missing(result: operations.OrderCounts, *, is_sent: bool) -> None:
     """Say how many of the file's orders never arrived, and what can be done about them."""
     not_sendable = (
-        f"{count_text(done.denied, 'lacks consent', 'lack consent')}, "
-        f"{count_text(len(done.incomplete), 'lacks', 'lack')} data that Pinterest requires"
+        f"{count_text(result.denied, 'lacks consent', 'lack consent')}, "
+        f"{count_text(len(result.incomplete), 'lacks', 'lack')} data that Pinterest requires"
     )
     if is_sent:
-        for number, sentence in sorted(done.incomplete.items())[:_MOST_ERRORS_SHOWN]:
+        for number, sentence in sorted(result.incomplete.items())[:_MOST_ERRORS_SHOWN]:
             click.echo(f"line {number}: not sent: {sentence}", err=True)
-        too_old = count_text(done.too_old, "is older than 7 days", "are older than 7 days")
-        click.echo(f"Sent {count_text(done.sent, 'order')} that had not arrived; {too_old}.")
-        if done.denied or done.incomplete:
+        too_old = count_text(result.too_old, "is older than 7 days", "are older than 7 days")
+        click.echo(f"Sent {count_text(result.sent, 'order')} that had not arrived; {too_old}.")
+        if result.denied or result.incomplete:
             click.echo(f"Not sent: {not_sendable}.")
-    elif done.sendable or done.denied or done.incomplete:
+    elif result.sendable or result.denied or result.incomplete:
         click.echo(
-            f"Orders that never arrived: {done.sendable:,} can be sent with --send-missing, {not_sendable}."
+            f"Orders that never arrived: {result.sendable:,} can be sent with --send-missing, {not_sendable}."
         )
 
 
@@ -123,15 +123,15 @@ def _missing_command(days: int, source_id: str | None, limit: int, json_lines: b
     Ends with status 1 if no order is missing.
     """
     missing = operations.list_undelivered(cli_caller(), days, limit, source_id=source_id)
-    for one in missing:
+    for entry in missing:
         if json_lines:
-            click.echo(json.dumps(operations.plain_of(one)))
+            click.echo(json.dumps(operations.plain_of(entry)))
             continue
-        which = f"delivery {one.delivery.id}: " if one.delivery else ""
-        fate = Fate(one.row.fate).name.lower().replace("_", " ")
-        order, account = one.row.order, one.row.ad_account_id or "-"
+        delivery = f"delivery {entry.delivery.id}: " if entry.delivery else ""
+        fate = Fate(entry.row.fate).name.lower().replace("_", " ")
+        order, account = entry.row.order, entry.row.ad_account_id or "-"
         click.echo(
-            f"{utc_time(order.ordered_at)}  {order.order_id}  ad account {account}  {fate}  {which}{one.reason}"
+            f"{utc_time(order.ordered_at)}  {order.order_id}  ad account {account}  {fate}  {delivery}{entry.reason}"
         )
     if not missing:
         click.echo("No order is missing.", err=json_lines)

@@ -45,12 +45,12 @@ def _identified(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _request(given: dict[str, tuple[str, ...]]) -> PersonIdentifiers:
+def _request(options: dict[str, tuple[str, ...]]) -> PersonIdentifiers:
     try:
-        return person_requests.read_request(**given)
+        return person_requests.read_request(**options)
     except InvalidError as error:
-        ((field, why),) = error.errors.items()
-        raise click.UsageError(f"{_OPTIONS[field][0]} {why}") from None
+        ((field, problem),) = error.errors.items()
+        raise click.UsageError(f"{_OPTIONS[field][0]} {problem}") from None
 
 
 @click.group("person", cls=CommandGroup)
@@ -63,10 +63,10 @@ def person_group() -> None:
 
 @person_group.command("export")
 @_identified
-def _export_command(**given: tuple[str, ...]) -> None:
+def _export_command(**options: tuple[str, ...]) -> None:
     """Print a person's stored data as JSON."""
-    kept = person_requests.export_person(cli_caller(), _request(given))
-    click.echo(json.dumps(kept, indent=2, ensure_ascii=False))
+    export = person_requests.export_person(cli_caller(), _request(options))
+    click.echo(json.dumps(export, indent=2, ensure_ascii=False))
 
 
 @person_group.command("erase")
@@ -74,18 +74,18 @@ def _export_command(**given: tuple[str, ...]) -> None:
 @click.option("--dry-run", is_flag=True, help="Only report what would be erased.")
 @_yes
 @_wait
-def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
+def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **options: tuple[str, ...]) -> None:
     """Erase the stored data of one person, in every state, while the service runs.
 
     Give all identifiers of the person that you know; each option may be given several times. It cannot be undone.
     Exits with status 1 if a delivery was still being sent when --wait ended. Then run it again.
     """
-    who, request = cli_caller(), _request(given)
+    caller, request = cli_caller(), _request(options)
     if not (dry_run or yes):
         click.confirm("Erase this person's data? This cannot be undone.", abort=True)
-    with tqdm(total=person_requests.count_rows(who), desc="erase", unit=" rows", disable=None) as bar:
+    with tqdm(total=person_requests.count_rows(caller), desc="erase", unit=" rows", disable=None) as bar:
         report = person_requests.erase_person(
-            who, request, dry_run=dry_run, wait_seconds=float(wait_seconds), progress=bar.update
+            caller, request, dry_run=dry_run, wait_seconds=float(wait_seconds), progress=bar.update
         )
     _show(report, dry_run)
     sys.exit(1 if report.being_sent and not dry_run else 0)
@@ -95,32 +95,32 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
 @_identified
 @_yes
 @_wait
-def _suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
+def _suppress_command(yes: bool, wait_seconds: int, **options: tuple[str, ...]) -> None:
     """Erase a person, and delete their new events until they consent again.
 
     Exits with status 1 if a delivery was still being sent when --wait ended. Then run it again.
     """
-    who, request = cli_caller(), _request(given)
+    caller, request = cli_caller(), _request(options)
     if not yes:
         click.confirm("Erase and suppress this person's data? This cannot be undone.", abort=True)
-    report = person_requests.suppress_person(who, request, wait_seconds=float(wait_seconds))
+    report = person_requests.suppress_person(caller, request, wait_seconds=float(wait_seconds))
     _show(report)
     sys.exit(1 if report.being_sent else 0)
 
 
 @person_group.command("allow")
 @_identified
-def _allow_command(**given: tuple[str, ...]) -> None:
+def _allow_command(**options: tuple[str, ...]) -> None:
     """Store new events of a suppressed person again, because they consented."""
-    lifted = person_requests.allow_person(cli_caller(), _request(given))
-    click.echo("New events of this person are stored again." if lifted else "This person was not suppressed.")
+    count = person_requests.allow_person(cli_caller(), _request(options))
+    click.echo("New events of this person are stored again." if count else "This person was not suppressed.")
 
 
 @person_group.command("requests")
 @_identified
-def _requests_command(**given: tuple[str, ...]) -> None:
+def _requests_command(**options: tuple[str, ...]) -> None:
     """Print the recorded requests as JSON lines, the oldest first; with identifiers, only this person's."""
-    identifiers = _request(given) if any(given.values()) else None
+    identifiers = _request(options) if any(options.values()) else None
     for request in reversed(person_requests.list_requests(cli_caller(), _MOST_SHOWN, None, identifiers)):
         click.echo(json.dumps(asdict(request)))
 
@@ -130,11 +130,11 @@ def _requests_command(**given: tuple[str, ...]) -> None:
 def _repeat_command(file: Any) -> None:
     """Carry out the recorded requests in FILE that a restored copy of the ledger lacks."""
     try:
-        recorded = [json.loads(line) for line in file if line.strip()]
+        requests = [json.loads(line) for line in file if line.strip()]
     except ValueError:
         raise click.UsageError("FILE must have the lines that `person requests` prints.") from None
-    done = person_requests.repeat_requests(cli_caller(), recorded)
-    click.echo(", ".join(f"{n:,} {kind}" for kind, n in sorted(done.items())) or "Nothing was missing.")
+    counts = person_requests.repeat_requests(cli_caller(), requests)
+    click.echo(", ".join(f"{n:,} {kind}" for kind, n in sorted(counts.items())) or "Nothing was missing.")
 
 
 def _show(report: ErasureReport, dry_run: bool = False) -> None:
@@ -145,8 +145,8 @@ def _show(report: ErasureReport, dry_run: bool = False) -> None:
     if report.reduced:
         n = len(report.reduced)
         word = "would be kept" if dry_run else "was kept" if n == 1 else "were kept"
-        kept = count_text(n, "signed delivery", "signed deliveries")
-        click.echo(f"{kept} {word} without data that only public calls gave.")
+        text = count_text(n, "signed delivery", "signed deliveries")
+        click.echo(f"{text} {word} without data that only public calls gave.")
     if report.debugged:
         entries = "entry" if report.debugged == 1 else "entries"
         click.echo(f"  {report.debugged:>8,} {entries} of the live debugger, of all persons")

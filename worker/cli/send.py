@@ -34,8 +34,8 @@ _STDIN = "<stdin>"
 _ACTION_SOURCES = ("offline", "web", "app_android", "app_ios")
 
 
-def _renamed(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = dict(pair.rpartition("=")[::2] for pair in given)
+def _renamed(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(pair.rpartition("=")[::2] for pair in values)
     if "" in pairs or "" in pairs.values():
         raise click.BadParameter("must be like 'Customer e-mail=email'.")
     return pairs
@@ -139,13 +139,13 @@ def send_command(
     Every track or page line must say when it happened (timestamp). Wrong lines are reported;
     the others are imported. You may run the command again, also with a longer file: each line is imported once.
     """
-    who, options, total = cli_caller(), ImportOptions(event, action_source), ImportCounts()
-    source = choose_source(who, source_id)
-    admission = AdmissionControl(who.ledger, state_folder(who.ledger, settings()), time.time)
+    caller, options, total = cli_caller(), ImportOptions(event, action_source), ImportCounts()
+    source = choose_source(caller, source_id)
+    admission = AdmissionControl(caller.ledger, state_folder(caller.ledger, settings()), time.time)
     with offering(dry_run) as offer:
         take = partial(
             import_events,
-            who,
+            caller,
             source,
             reading=reading,
             options=options,
@@ -163,11 +163,11 @@ def _send_file(file: IO[bytes], take: Callable[..., Iterator[ImportCounts]], tot
     name = "standard input" if name == _STDIN else str(name)
     with tqdm(total=_size(file), unit="B", unit_scale=True, desc=name, disable=None) as bar:
         try:
-            for done in take(file=file, progress=bar.update):
-                _show_errors(name, done.errors, total.wrong, bar)
-                total.taken += done.taken
-                total.known += done.known
-                total.wrong += done.wrong
+            for part in take(file=file, progress=bar.update):
+                _show_errors(name, part.errors, total.wrong, bar)
+                total.taken += part.taken
+                total.known += part.known
+                total.wrong += part.wrong
                 bar.set_postfix(taken=total.taken, refresh=False)
         except FileError as error:
             raise click.ClickException(f"{name}: {error}") from None
@@ -213,11 +213,11 @@ def _await_admission(admission: AdmissionControl, source: Source) -> None:
     while True:
         try:
             return admission.check(source)
-        except RefusedError as full:
+        except RefusedError as error:
             if not is_reported:
-                tqdm.write(f"Waiting: {full.message}", file=sys.stderr)
+                tqdm.write(f"Waiting: {error.message}", file=sys.stderr)
             is_reported = True
-            time.sleep(min(full.retry_after_seconds or 5, 5))
+            time.sleep(min(error.retry_after_seconds or 5, 5))
 
 
 def _size(file: IO[bytes]) -> int | None:

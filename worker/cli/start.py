@@ -11,11 +11,11 @@ from worker.settings import SettingsError, settings
 _NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def _worker(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+def _worker(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
     # It becomes part of a command line and of Celery's name for the worker.
-    if given is not None and not _NODE_NAME.fullmatch(given):
+    if name is not None and not _NODE_NAME.fullmatch(name):
         raise click.BadParameter("a name has letters, digits, - and _.")
-    return given
+    return name
 
 
 @click.command("start")

@@ -16,20 +16,20 @@ def tokens_group() -> None:
 @role_option()
 def _create_command(name: str, role: str) -> None:
     """Create a token for NAME and print it. It cannot be shown again."""
-    made, text = access.create_token(cli_caller(), name, role)
+    token, text = access.create_token(cli_caller(), name, role)
     click.echo(text)
-    click.echo(f"This is the {role} token of {made.actor}. It cannot be shown again.", err=True)
+    click.echo(f"This is the {role} token of {token.actor}. It cannot be shown again.", err=True)
 
 
 @tokens_group.command(name="list")
 def _list_tokens_command() -> None:
     """List the valid tokens. ADMIN_TOKEN also works and is not listed."""
-    known = access.list_tokens(cli_caller())
-    for token in known:
+    tokens = access.list_tokens(cli_caller())
+    for token in tokens:
         click.echo(
             f"{token.id:<18}{token.role.value:<8}{utc_time(token.created_at)}  {token.name}, by {token.created_by}"
         )
-    if not known:
+    if not tokens:
         click.echo("No tokens except ADMIN_TOKEN.")
 
 
