@@ -15,10 +15,10 @@ from benchmarks import history
 from benchmarks.publish import answers
 from benchmarks.results import Goal, Result
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, deliveries
+from worker.ledger.delivery import batches, claims, new_deliveries
 from worker.ledger.delivery.batches import StartedBatch
 from worker.ledger.delivery.claims import BatchGroup
-from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import State
@@ -91,7 +91,7 @@ class Site:
         new = [self._new(number, now) for number in range(EVENTS_AT_ONCE)]
         with self._ledger.write() as connection:
             inbox.take_events(connection, ids)
-            deliveries.insert_deliveries(connection, self._ledger.vault, new, now)
+            new_deliveries.insert_deliveries(connection, self._ledger.vault, new, now)
 
     def _new(self, number: int, now: float) -> NewDelivery:
         return NewDelivery(

@@ -34,7 +34,7 @@ def reference(spec: Spec) -> str:
     """Return the page: each call with its request and answers, then every shape with its fields."""
     parts = [_HEAD]
     for tag in spec["tags"]:
-        parts.append(f"## {tag['name'].capitalize()}\n\n{tag['description']}.\n")
+        parts.append(f"## {tag['name'].capitalize().replace('_', ' ')}\n\n{tag['description']}.\n")
         parts.extend(_call(*call) for call in _calls(spec) if tag["name"] in call[2]["tags"])
     parts.append("## Shapes\n\nFields in bold are required.\n")
     return "\n".join([*parts, *_shapes(spec["components"]["schemas"])])

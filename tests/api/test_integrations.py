@@ -10,8 +10,8 @@ from freezegun import freeze_time
 
 from tests.api.conftest import TOKEN, Api
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery import new_deliveries
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.schema import State
 from worker.ledger.setup import ad_accounts, integrations
 
@@ -68,7 +68,7 @@ def waits(ledger: Ledger, integration_id: str, event_id: str = "event") -> None:
             accepted_at=1_706_540_000.0,
             state=State.OPEN,
         )
-        deliveries.insert_deliveries(connection, ledger.vault, [new], 1_706_540_000.0)
+        new_deliveries.insert_deliveries(connection, ledger.vault, [new], 1_706_540_000.0)
 
 
 def test_the_documents_request_works_as_printed(api: Api, source: dict[str, Any]) -> None:

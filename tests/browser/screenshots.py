@@ -10,9 +10,8 @@ from playwright.sync_api import Browser, Page
 from tests.browser.pages import upload_orders
 from tests.browser.shop_fixtures import chromium
 from tests.browser.stage import TOKEN, Stage, order, stage, track
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import Sale
-from worker.ledger.reports import tallies
+from worker.ledger.reports import sales_by_day, tallies
+from worker.ledger.reports.sales_by_day import Sale
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 from worker.ledger.setup import pinterest_connections
 from worker.pinterest.client.account_client import AccountClient
@@ -144,7 +143,7 @@ def _past(site: Stage) -> None:
                 ("page_visit", 900 + 31 * days, 0),
             ):
                 sold = Sale(today - days, "USD", value) if value else Sale(today - days)
-                deliveries.append_sales(connection, [(1, name, sold)] * n)
+                sales_by_day.append_sales(connection, [(1, name, sold)] * n)
 
 
 def _scores(site: Stage, today: int) -> None:

@@ -13,8 +13,8 @@ from worker.dev import shop_walk
 from worker.dev.shop_walk import _SOURCE_ID
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD, NewDelivery
+from worker.ledger.delivery import new_deliveries
+from worker.ledger.delivery.new_deliveries import PAYLOAD, NewDelivery
 from worker.ledger.schema import State
 from worker.pipeline.ingest.outcomes import Destinations
 from worker.settings import settings
@@ -70,7 +70,7 @@ class Shell:
             order_key=key,
         )
         with self.ledger.write() as connection:
-            deliveries.insert_deliveries(connection, self.ledger.vault, [new], self.now)
+            new_deliveries.insert_deliveries(connection, self.ledger.vault, [new], self.now)
 
 
 @pytest.fixture

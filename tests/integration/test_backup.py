@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import accept, close, new, pend, place, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import State, delivery, metadata
 

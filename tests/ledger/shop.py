@@ -6,8 +6,8 @@ from typing import Any
 
 from worker.event.received import Received, Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD, NewDelivery
+from worker.ledger.delivery import new_deliveries
+from worker.ledger.delivery.new_deliveries import PAYLOAD, NewDelivery
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.reports import books
@@ -76,7 +76,7 @@ def new(ledger: Ledger, where: Integration, event_id: str, **changes: Any) -> Ne
 def write(ledger: Ledger, wanted: Sequence[NewDelivery], now: float = NOW) -> dict[str, int]:
     """Insert deliveries. Returns how many got each outcome."""
     with ledger.write() as connection:
-        return dict(deliveries.insert_deliveries(connection, ledger.vault, wanted, now))
+        return dict(new_deliveries.insert_deliveries(connection, ledger.vault, wanted, now))
 
 
 def pend(ledger: Ledger, where: Integration, count: int, prefix: str = "e", **changes: Any) -> None:

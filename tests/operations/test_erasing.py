@@ -14,8 +14,8 @@ from tests.ledger.shop import NOW, close, new, pend, place, stand, write
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, failures
-from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failures import FailureFilter
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.schema import State, debug_input, delivery
 from worker.ledger.schema import visitor as visitor_table

@@ -27,8 +27,8 @@ from tests.operations.test_person_requests import copy, legal, restore
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, failures
-from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failures import FailureFilter
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.schema import State, delivery, sale, visitor
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration

@@ -13,7 +13,7 @@ from tests.api.conftest import TOKEN, Api, api, app, laid_down, ledger, settings
 from tests.ledger.shop import new
 from worker.api.throttle import PasswordLanes
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
+from worker.ledger.delivery import new_deliveries
 from worker.ledger.schema import State
 from worker.ledger.setup import access as ledger_access
 from worker.ledger.setup import integrations
@@ -114,7 +114,7 @@ def write(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) -
     now = time.time()
     given = {"event_time": int(now), "accepted_at": now} | changes
     with ledger.write() as connection:
-        deliveries.insert_deliveries(
+        new_deliveries.insert_deliveries(
             connection, ledger.vault, [new(ledger, where, one, **given) for one in event_ids], now
         )
 

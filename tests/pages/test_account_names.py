@@ -7,8 +7,8 @@ import pytest
 from tests.api.conftest import Api
 from tests.pages.conftest import ACCOUNT, Pages, fail
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import Sale
+from worker.ledger.reports import sales_by_day
+from worker.ledger.reports.sales_by_day import Sale
 from worker.ledger.setup import integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration
 from worker.pages import words
@@ -22,7 +22,7 @@ def _busy(ledger: Ledger, api: Api, shop: Integration) -> None:
     fail(ledger, shop, "e1")
     with ledger.write() as connection:
         sold = Sale(int(time.time() // 86_400), "USD", 129_990)
-        deliveries.append_sales(connection, [(shop.number, "checkout", sold)])
+        sales_by_day.append_sales(connection, [(shop.number, "checkout", sold)])
     order = {"order_id": "A-1", "timestamp": time.time(), "total": 9.99, "currency": "EUR"}
     answer = api.call("POST", "/v1/admin/orders", {"source_id": "src_shop", "orders": [order]})
     assert answer.status_code == 200, answer.text

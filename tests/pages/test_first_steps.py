@@ -7,9 +7,8 @@ from collections import Counter
 from tests.api.conftest import Api
 from tests.pages.conftest import Pages, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import Sale
-from worker.ledger.reports import tallies
+from worker.ledger.reports import sales_by_day, tallies
+from worker.ledger.reports.sales_by_day import Sale
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import counters
@@ -43,7 +42,7 @@ def test_all_steps_done_are_still_on_their_own_page(pages: Pages, shop: Integrat
     count(ledger, shop.number, "page_visit", tallies.TESTED, now)
     assert done(pages, "/") == ["Add", "Enter", "Put", "Connect", "Add", "Send"]
     with ledger.write() as connection:
-        deliveries.append_sales(connection, [(shop.number, "checkout", Sale(int(now // 86_400), "EUR", 5))])
+        sales_by_day.append_sales(connection, [(shop.number, "checkout", Sale(int(now // 86_400), "EUR", 5))])
     assert "steps done" not in pages.get("/")
     assert len(done(pages)) == 7
 

@@ -14,7 +14,7 @@ from tests.ledger.shop import accept
 from tests.pages.conftest import Pages, fail, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import find_deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.setup.integrations import Integration
 from worker.operations.deliveries import live_debugger as operations
 from worker.operations.deliveries.masking import masked_event, masked_payload

@@ -8,8 +8,8 @@ from tests.api.conftest import Api
 from tests.ledger.shop import place
 from tests.pages.conftest import ACCOUNT, Pages
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import Sale
+from worker.ledger.reports import sales_by_day
+from worker.ledger.reports.sales_by_day import Sale
 from worker.ledger.setup.integrations import Integration
 
 TODAY = int(time.time() // 86_400)
@@ -20,7 +20,7 @@ def sold(ledger: Ledger, shop: Integration) -> None:
     with ledger.write() as connection:
         orders = [("checkout", Sale(TODAY, "USD", 129_990)), ("checkout", Sale(TODAY, "KWD", 1_234))]
         views = [("page_visit", Sale(TODAY)), ("page_visit", Sale(TODAY - 20))]
-        deliveries.append_sales(connection, [(shop.number, *one) for one in (*orders * 2, *views)])
+        sales_by_day.append_sales(connection, [(shop.number, *one) for one in (*orders * 2, *views)])
 
 
 @pytest.mark.usefixtures("sold")
@@ -63,7 +63,7 @@ def test_large_values_are_grouped_for_people_and_not_for_spreadsheets(
     pages: Pages, ledger: Ledger, shop: Integration
 ) -> None:
     with ledger.write() as connection:
-        deliveries.append_sales(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
+        sales_by_day.append_sales(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
 
     assert '<td data-of="Value" class="number">1,234,567.89</td>' in pages.get("/sales")
     assert ",1,1234567.89" in pages.get("/sales/export")
@@ -73,7 +73,7 @@ def test_the_page_says_where_its_days_begin(
     pages: Pages, ledger: Ledger, api: Api, shop: Integration
 ) -> None:
     with ledger.write() as connection:
-        deliveries.append_sales(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1))])
+        sales_by_day.append_sales(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1))])
     order = {"order_id": "A-1", "timestamp": time.time(), "total": 9.99, "currency": "EUR"}
     api.call("POST", "/v1/admin/orders", {"source_id": "src_shop", "orders": [order]})
     for path in ("/sales", "/orders"):
@@ -93,7 +93,7 @@ def test_refunds_are_shown_with_a_minus_and_the_net_next_to_them(
             ("refund", Sale(TODAY, "USD", 30_500)),
             ("refund", Sale(TODAY, "EUR", 5_000)),
         ]
-        deliveries.append_sales(connection, [(shop.number, *one) for one in sold])
+        sales_by_day.append_sales(connection, [(shop.number, *one) for one in sold])
     lines = [
         line.split(",", 1)[1].removesuffix(f",{ACCOUNT},Pinterest")
         for line in pages.get("/sales/export").splitlines()[1:]
@@ -114,7 +114,7 @@ def test_an_order_of_two_ad_accounts_is_shown_for_each_and_added_up_for_neither(
     other = place(ledger, "src_shop", "42")
     with ledger.write() as connection:
         orders = [Sale(TODAY, "USD", 10_000), Sale(TODAY - 1, "USD", 5_000)]
-        deliveries.append_sales(
+        sales_by_day.append_sales(
             connection,
             [(number, "checkout", one) for number in (shop.number, other.number) for one in orders],
         )

@@ -20,7 +20,7 @@ from tests.logged import logged
 from tests.pipeline.ingest.test_ingest_bulk import HERE, identify, order
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import visitors
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import State, delivery, visitor

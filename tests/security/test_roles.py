@@ -24,13 +24,13 @@ ACCESS = {
     "own": "metrics.get_metrics ui.post_sign_in",
     "viewer": """
     api-docs.openapi_json api-docs.openapi_swagger_ui swagger-assets.get_docs_file
-    sources.get_sources sources.get_source_view sources.get_data_quality
+    sources.get_sources sources.get_source_view data_quality.get_data_quality
     integrations.get_integrations integrations.get_integration_view
     accounts.get_accounts accounts.get_account_view
     failed.get_failed_list failed.get_failed_summary failed.get_failed_export failed.get_failed_detail
     parked.get_parked alerts.get_alerts audit.get_audit_log
     orders.get_orders orders.get_orders_undelivered ui.orders_page ui.orders_export
-    reports.get_books reports.get_deliveries reports.get_stats reports.get_quality reports.get_scores
+    books.get_books find.get_deliveries stats.get_stats match_quality.get_quality match_quality.get_scores
     ui.overview_page ui.overview_part ui.find_page ui.data_quality_page ui.quality_page ui.sales_page
     ui.sales_export ui.events_page ui.events_part ui.event_page ui.event_input_page ui.explain_page
     ui.post_explain_form ui.failed_page ui.failed_export ui.integrations_page ui.integration_page

@@ -44,6 +44,11 @@ def query_flag(**options: Any) -> fields.Boolean:
     )
 
 
+def counts_field(description: str) -> fields.Dict:
+    """Make a field that holds a number for each of several names."""
+    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": description})
+
+
 def without_fixed_fields(
     body: Mapping[str, Any], current: Mapping[str, Any], fixed: Sequence[str]
 ) -> dict[str, Any]:

@@ -25,9 +25,7 @@ from worker.api.fields import (
     one_of_words,
 )
 from worker.api.pagination import PageQuery, page_of
-from worker.api.reports import DataQualityAnswer
 from worker.api.shared_fields import without_fixed_fields
-from worker.operations.reports.data_quality import data_quality
 from worker.operations.setup import sources
 from worker.operations.setup.sources import SOURCE_ID, SourceRecord
 
@@ -332,23 +330,6 @@ def _get_sources(query: dict[str, Any]) -> dict[str, Any]:
 def _get_source_view(source_id: str) -> SourceRecord:
     """Show a source."""
     return sources.get_source(context.request_caller(), source_id)
-
-
-@blueprint.route("/sources/<source_id>/data-quality")
-@blueprint.response(200, DataQualityAnswer)
-def _get_data_quality(source_id: str) -> dict[str, Any]:
-    """Count the problems in a source's data, each with an example and what to do."""
-    report = data_quality(context.request_caller(), source_id)
-    return {
-        "source_id": source_id,
-        "events": report.events,
-        "data": [
-            {name: getattr(row, name) for name in row.__dataclass_fields__}
-            | row.text._asdict()
-            | {"what_to_do": row.what_to_do}
-            for row in report.rows
-        ],
-    }
 
 
 @blueprint.route("/sources/<source_id>", methods=["PATCH"])

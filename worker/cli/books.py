@@ -8,7 +8,7 @@ from worker.cli.common import cli_caller
 from worker.formats import count_text
 from worker.ledger.intake import spool
 from worker.ledger.reports.books import Books
-from worker.operations.reports.reports import close_books
+from worker.operations.reports.books import close_books
 from worker.settings import settings
 
 

@@ -11,11 +11,11 @@ from sqlalchemy import select, update
 
 from tests.ledger.shop import ACCOUNT, NOW, pend, place, stand
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, deliveries
+from worker.ledger.delivery import batches, claims
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Postponed, StartedBatch
 from worker.ledger.delivery.claims import BatchGroup
-from worker.ledger.delivery.deliveries import SalesLine
-from worker.ledger.reports import overview
+from worker.ledger.reports import overview, sales_by_day
+from worker.ledger.reports.sales_by_day import SalesLine
 from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
 from worker.ledger.setup import ad_accounts, integrations
 from worker.ledger.setup.ad_accounts import AccountRateLimit
@@ -409,7 +409,7 @@ def test_a_worker_that_lost_its_batch_adds_no_sale(ledger: Ledger) -> None:
 
 def sold(ledger: Ledger) -> list[SalesLine]:
     with ledger.read() as connection:
-        return deliveries.sales_since(connection, 0)
+        return sales_by_day.sales_since(connection, 0)
 
 
 @pytest.mark.parametrize("column", ["not_before", "lease_until"])

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from tests.ledger.shop import NOW, RATE, TOKEN, new, pend, place, stand, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries, failures, ownership
+from worker.ledger.delivery import failures, new_deliveries, ownership
 from worker.ledger.delivery.failures import Failure, FailureFilter, RetryResult
 from worker.ledger.schema import State, delivery
 from worker.ledger.setup import audit_log, integrations
@@ -190,7 +190,7 @@ def test_a_copy_that_comes_in_during_a_retry_is_seen(ledger: Ledger, shop: Integ
     chosen = failed(ledger)
     with ThreadPoolExecutor(1) as pool:
         with ledger.write() as connection:
-            deliveries.insert_deliveries(connection, ledger.vault, [new(ledger, shop, "e1")], NOW)
+            new_deliveries.insert_deliveries(connection, ledger.vault, [new(ledger, shop, "e1")], NOW)
             pressed = pool.submit(retry, ledger, chosen)
             # Long enough for the other thread to meet the uncommitted copy.
             time.sleep(0.3)

@@ -17,8 +17,8 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, claims, failures, find_deliveries
 from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, MemberResult, StartedBatch
 from worker.ledger.delivery.claims import BatchGroup
-from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.delivery.failures import FailureFilter
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.delivery.precedence import _FIRST_FAILED, _PUBLIC_REPLACED, MAY_BE_COUNTED_ONCE
 from worker.ledger.schema import State, batch, delivery
 from worker.ledger.setup.integrations import Integration

@@ -10,7 +10,7 @@ from tests.ledger.delivery.test_precedence import DELIVERED, FAILED, SENDING, br
 from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.reports import data_problems
 from worker.ledger.schema import State, delivery, remembered_id
 from worker.ledger.setup.integrations import Integration

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.ledger.shop import NOW, close, new, place, write
 from worker.event.problems import FoundProblem, Problem
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.reports import data_problems
 from worker.ledger.reports.data_problems import ProblemCount, Share, shares_by_kind
 from worker.ledger.upkeep import erasure

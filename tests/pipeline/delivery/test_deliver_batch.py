@@ -14,7 +14,7 @@ from tests.pipeline.sandbox import FakePinterest, Reply, Stage, accepted, answer
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Member
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.reports import measures
 from worker.ledger.schema import BatchStatus, attempt, batch, credential, delivery
 from worker.ledger.setup import ad_accounts

@@ -18,9 +18,9 @@ from sqlalchemy.exc import DataError, OperationalError
 from tests.ledger.shop import accept, close, place
 from worker.event.received import Trust
 from worker.ledger.database import Ledger, LedgerBusyError
-from worker.ledger.delivery import deliveries, find_deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery import find_deliveries, new_deliveries
 from worker.ledger.delivery.find_deliveries import FoundDelivery, find_after
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import delivery, visitor
@@ -427,14 +427,14 @@ def test_a_ledger_that_comes_back_in_time_is_waited_for(
     place(ledger)
     monkeypatch.setattr(stage, "_LEDGER_RETRY_PAUSES_SECONDS", (0.0, 0.0))
     errors = [LedgerBusyError("busy"), LedgerBusyError("busy")]
-    write = deliveries.insert_deliveries
+    write = new_deliveries.insert_deliveries
 
     def busy_twice(*given: Any) -> Any:
         if errors:
             raise errors.pop()
         return write(*given)
 
-    monkeypatch.setattr(deliveries, "insert_deliveries", busy_twice)
+    monkeypatch.setattr(new_deliveries, "insert_deliveries", busy_twice)
     assert ingest(ledger, take_in(ledger, order("1")))["created"] == 1
 
 

@@ -8,8 +8,8 @@ from tests.ledger.shop import accept, place
 from tests.pipeline.ingest.test_ingest_bulk import HERE
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import SalesLine
+from worker.ledger.reports import sales_by_day
+from worker.ledger.reports.sales_by_day import SalesLine
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 TODAY = int(time.time() // 86_400)
@@ -31,7 +31,7 @@ def work(ledger: Ledger, *events: dict[str, Any]) -> None:
 
 def report(ledger: Ledger) -> list[SalesLine]:
     with ledger.read() as connection:
-        return deliveries.sales_since(connection, TODAY - 1)
+        return sales_by_day.sales_since(connection, TODAY - 1)
 
 
 def test_refunds_are_summed_by_day_and_currency_and_a_repeated_one_counts_once(ledger: Ledger) -> None:

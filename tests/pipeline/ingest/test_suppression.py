@@ -15,7 +15,7 @@ from worker.collector.spooling import SpoolingIntake
 from worker.event.received import Received, Trust
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import find_deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import debug_inputs, visitors
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import debug_input, delivery, suppression

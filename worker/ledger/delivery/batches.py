@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Update, and_, bindparam, exists, func, insert, or_, select, update
 
-from worker.ledger.delivery import deliveries, ownership, precedence
+from worker.ledger.delivery import ownership, precedence
 from worker.ledger.delivery.claims import BatchGroup, insert_batch
-from worker.ledger.delivery.deliveries import Sale
-from worker.ledger.reports import measures, tallies
+from worker.ledger.reports import measures, sales_by_day, tallies
+from worker.ledger.reports.sales_by_day import Sale
 from worker.ledger.rows import LONGEST_WAIT_SECONDS, chunks, has_passed, is_among
 from worker.ledger.schema import (
     IS_LIVE,
@@ -237,7 +237,7 @@ def settle_batch(
     )
     tallies.append_tallies(connection, _counts(all_members, outcomes), now, steps)
     if not started.test:
-        deliveries.append_sales(
+        sales_by_day.append_sales(
             connection, ((member.integration_id, member.event_name, member.sale) for member in arrived)
         )
     return True

@@ -205,13 +205,12 @@ def newest_delivery_id(connection: Connection) -> int:
     return connection.scalar(select(func.max(delivery.c.id))) or 0
 
 
-def newest_delivery_ids(connection: Connection, event_ids: Collection[str]) -> dict[tuple[str, int], int]:
-    """Return the newest delivery of each of a few events, by event id and integration number."""
-    with_id = select(delivery.c.event_id, delivery.c.integration_id, delivery.c.id).where(
-        delivery.c.event_id.in_(event_ids)
+def has_decision_about_consent(connection: Connection, limit: int) -> bool:
+    """Return whether one of the newest deliveries came with a decision about consent."""
+    newest = select(delivery.c.consent).order_by(delivery.c.id.desc()).limit(limit).subquery()
+    return (
+        connection.execute(select(newest).where(newest.c.consent.is_not(None)).limit(1)).first() is not None
     )
-    rows = connection.execute(union_all(with_id.where(_IS_OPEN), with_id.where(_IS_NOT_OPEN)))
-    return {(event_id, number): delivery_id for event_id, number, delivery_id in sorted(rows)}
 
 
 def _ids_of_event(event_id: str) -> tuple[Any, Any]:

@@ -1,23 +1,24 @@
 """Count the problems in a source's data per hour, and keep the newest examples."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, case, delete, func, or_, select
+from sqlalchemy import Connection, case, delete, func, or_, select, text, union_all
 
 from worker.event.problems import FoundProblem
-from worker.ledger.delivery.deliveries import NewDelivery
-from worker.ledger.delivery.find_deliveries import newest_delivery_ids
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import PROBLEM, Entry
 from worker.ledger.rows import insert_all
-from worker.ledger.schema import COUNTS_EVENTS, problem_example, tally
+from worker.ledger.schema import COUNTS_EVENTS, State, delivery, problem_example, tally
 
 # Examples of one source and kind: each has another event name. Callers choose the names.
 _MOST_EXAMPLES = 10
 ALL_EVENTS = ""
+# As literal text: SQLite matches a partial index by the text of its condition.
+_EACH_INDEX = tuple(text(f"delivery.state {sign} {State.OPEN.value}") for sign in ("=", "!="))
 
 
 class ProblemCount(NamedTuple):
@@ -92,7 +93,7 @@ def append_problems(connection: Connection, events: Iterable[Sequence[NewDeliver
                 shown_names.add(new.source_name)
                 examples[new.source_id, kind, new.source_name] = new, problem
     tallies.append_tallies(connection, counts, now)
-    numbers = newest_delivery_ids(connection, {new.event_id for new, _ in examples.values()})
+    numbers = _newest_delivery_ids(connection, {new.event_id for new, _ in examples.values()})
     rows = [
         {
             "source_id": new.source_id,
@@ -106,6 +107,15 @@ def append_problems(connection: Connection, events: Iterable[Sequence[NewDeliver
         for new, problem in examples.values()
     ]
     insert_all(connection, problem_example, rows)
+
+
+def _newest_delivery_ids(connection: Connection, event_ids: Collection[str]) -> dict[tuple[str, int], int]:
+    """Return the newest delivery of each of a few events, by event id and integration number."""
+    with_id = select(delivery.c.event_id, delivery.c.integration_id, delivery.c.id).where(
+        delivery.c.event_id.in_(event_ids)
+    )
+    rows = connection.execute(union_all(*map(with_id.where, _EACH_INDEX)))
+    return {(event_id, number): delivery_id for event_id, number, delivery_id in sorted(rows)}
 
 
 def count_problems(

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, insert, select, true
 
-from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS
+from worker.ledger.reports.sales_by_day import MAX_THOUSANDTHS
 from worker.ledger.schema import measure, rollup, sale, source_usage, tally
 
 # Counter → the columns that make a key, those that are summed up, and those of which the largest is kept.

@@ -9,9 +9,9 @@ from typing import Any
 from worker.event.times import iso
 from worker.formats import count_text
 from worker.ledger.delivery import failure_groups, failures
-from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
 from worker.ledger.delivery.failures import Failure, FailureFilter, RetryResult
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Parked
 from worker.ledger.rows import LARGEST_ID

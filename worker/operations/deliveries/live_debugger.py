@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from worker.event.times import parse_time
 from worker.ledger.delivery import failures, find_deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.delivery.find_deliveries import FoundDelivery, Wanted
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import debug_inputs
 from worker.ledger.intake.debug_inputs import MAX_INPUTS, Input
 from worker.ledger.rows import LARGEST_ID

@@ -1,13 +1,15 @@
-"""What several operations select by and name: integrations, ad accounts and sources."""
+"""What several operations select by and name: integrations, ad accounts, sources and times."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+from worker.ledger.reports.tallies import SECONDS_A_DAY, SECONDS_PER_HOUR
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.sources import Source
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
+from worker.retention import QUALITY_DAYS
 
 FIRST_DAY = date(1970, 1, 1)
 
@@ -25,6 +27,17 @@ def integration_number(caller: Caller, public_id: str | None, field: str = "inte
     if integration is None:
         raise InvalidError(field, f"there is no integration {public_id}")
     return integration.number
+
+
+def hour_of(caller: Caller, since: float) -> int:
+    """Return the hour since 1970 of a time in Unix seconds from which on a report counts.
+
+    Raises:
+        InvalidError: the time is before the first hour that is kept.
+    """
+    if since < caller.now - QUALITY_DAYS * SECONDS_A_DAY:
+        raise InvalidError("since", f"must be within the last {QUALITY_DAYS} days")
+    return int(since // SECONDS_PER_HOUR)
 
 
 def account_names(caller: Caller) -> dict[str, str]:

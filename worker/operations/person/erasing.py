@@ -12,7 +12,7 @@ from worker.event import json_text
 from worker.event.received import Trust
 from worker.formats import count_text
 from worker.ledger.database import Ledger, is_ledger_unavailable
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.rows import chunks
 from worker.ledger.setup import audit_log

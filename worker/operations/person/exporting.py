@@ -8,7 +8,7 @@ from worker.event import json_text
 from worker.event.times import iso
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import find_deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.debug_inputs import INPUT
 from worker.ledger.rows import chunks

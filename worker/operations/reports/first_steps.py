@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from worker.ledger.delivery import deliveries
-from worker.ledger.reports import tallies
+from worker.ledger.delivery import find_deliveries
+from worker.ledger.reports import sales_by_day, tallies
 from worker.ledger.setup import integrations, sources
 from worker.operations.caller import Caller
 
@@ -33,9 +33,9 @@ def list_steps(caller: Caller) -> list[_Step]:
             for integration in integrations.iterate_integrations(connection)
             if integration.enabled
         ]
-        has_consent = deliveries.has_decision_about_consent(connection, _NEWEST_DELIVERIES)
+        has_consent = find_deliveries.has_decision_about_consent(connection, _NEWEST_DELIVERIES)
         was_tested = tallies.has_happened(connection, (tallies.TESTED, tallies.DELIVERED))
-        has_sold = deliveries.has_sold(connection)
+        has_sold = sales_by_day.has_sold(connection)
     return [
         _Step("source", "Add a source", "A source is a shop that sends events.", bool(all_sources)),
         _Step(

@@ -8,14 +8,9 @@ from flask import render_template, request
 
 from worker.api import context
 from worker.ledger.reports.match_quality_counts import Quality
-from worker.ledger.reports.tallies import SECONDS_PER_HOUR
+from worker.ledger.reports.tallies import SECONDS_A_DAY, SECONDS_PER_HOUR
 from worker.ledger.setup.integrations import Integration
-from worker.operations.reports.reports import (
-    SECONDS_A_DAY,
-    report_quality,
-    report_scores,
-    summarise_checkouts,
-)
+from worker.operations.reports.match_quality import report_quality, report_scores, summarise_checkouts
 from worker.pages import charts
 from worker.pages.base import blueprint
 

@@ -9,7 +9,7 @@ from flask import Response, render_template, request
 
 from worker.api import context
 from worker.formats import amount_text, csv_text
-from worker.ledger.delivery.deliveries import SalesLine
+from worker.ledger.reports.sales_by_day import SalesLine
 from worker.operations.deliveries.selection import (
     FIRST_DAY,
     account_names,
@@ -17,7 +17,7 @@ from worker.operations.deliveries.selection import (
     last_days,
     time_zones,
 )
-from worker.operations.reports.reports import report_sales
+from worker.operations.reports.sales import report_sales
 from worker.pages.base import blueprint
 from worker.pages.charts import draw_counts
 from worker.pages.forms import source_choices

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from worker import logs
 from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import MAX_TOKEN_WAIT_SECONDS, Member, Postponed, StartedBatch
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.schema import Arrival
 from worker.ledger.setup import ad_accounts
 from worker.ledger.vault import MissingKeyError, SealError

@@ -7,7 +7,7 @@ from typing import Any
 from worker import retention
 from worker.event import json_text
 from worker.event.received import Received
-from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.intake.debug_inputs import INPUT, Input, NewInput
 from worker.ledger.vault import Vault
 from worker.pinterest.mapping.call import Explanation

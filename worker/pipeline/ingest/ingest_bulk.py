@@ -15,8 +15,8 @@ from worker.event import json_text
 from worker.event.consent.consent import renews_consent
 from worker.event.received import Trust
 from worker.ledger.database import Ledger, is_ledger_unavailable
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery import new_deliveries
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.intake import debug_inputs, inbox, visitors
 from worker.ledger.intake.debug_inputs import NewInput
 from worker.ledger.intake.inbox import Waiting
@@ -434,7 +434,7 @@ def _write(
         usage.update({(source_id, tallies.DEBUG_INPUTS_DROPPED): n for source_id, n in drops.items()})
         if usage:
             tallies.append_usage(connection, usage, now)
-        outcomes = deliveries.insert_deliveries(
+        outcomes = new_deliveries.insert_deliveries(
             connection, ledger.vault, [new for event in all_events for new in event.deliveries], now
         )
         # By event: most have no problem, and this is the cheapest way to find those that have.

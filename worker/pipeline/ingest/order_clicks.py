@@ -10,7 +10,7 @@ from worker.event.consent.consent import withdraws_advertising
 from worker.event.dialects.translate import translate
 from worker.event.text import fold_keys
 from worker.ledger.delivery import find_deliveries
-from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.pinterest.business_id import order_ids
 from worker.pinterest.custom_data.custom_data import read_order_id

@@ -18,12 +18,13 @@ from worker import logs
 from worker.event import json_text
 from worker.event.problems import FoundProblem, Problem
 from worker.event.received import Received, Trust
-from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS, PAYLOAD, THOUSANDTHS, NewDelivery
+from worker.ledger.delivery.new_deliveries import PAYLOAD, NewDelivery
 from worker.ledger.delivery.remembered_ids import OrderIdentity, could_be_number
 from worker.ledger.intake import visitors
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import StoredVisitor
 from worker.ledger.reports.match_quality_counts import COMPUTED, INVALID, LATE
+from worker.ledger.reports.sales_by_day import MAX_THOUSANDTHS, THOUSANDTHS
 from worker.ledger.schema import State
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration

@@ -11,7 +11,7 @@ from worker.event.consent.consent import renews_consent
 from worker.event.received import Trust
 from worker.event.times import parse_time
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.upkeep import suppressions
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.person_matching import split_record

@@ -11,8 +11,7 @@ from sqlalchemy import select
 
 from tests.ledger.shop import ACCOUNT, new, place, stand, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.reports import measures
+from worker.ledger.reports import measures, sales_by_day
 from worker.ledger.schema import State, delivery
 
 
@@ -104,7 +103,7 @@ def test_writing_nothing_is_no_error(ledger: Ledger) -> None:
 
 def test_only_a_dated_refund_that_is_no_test_is_subtracted_from_the_sales(ledger: Ledger) -> None:
     shop = place(ledger)
-    refund = {"state": State.DROPPED, "reason_class": deliveries.REFUND, "day": 20_000, "currency": "EUR"}
+    refund = {"state": State.DROPPED, "reason_class": sales_by_day.REFUND, "day": 20_000, "currency": "EUR"}
     paid_back = refund | {"value_thousandths": 5_000}
     write(
         ledger,
@@ -116,8 +115,8 @@ def test_only_a_dated_refund_that_is_no_test_is_subtracted_from_the_sales(ledger
         ],
     )
     with ledger.read() as connection:
-        (line,) = deliveries.sales_since(connection, 0)
-    assert (line.event_name, line.n) == (deliveries.REFUND, 1)
+        (line,) = sales_by_day.sales_since(connection, 0)
+    assert (line.event_name, line.n) == (sales_by_day.REFUND, 1)
 
 
 def test_failures_are_counted_by_their_reason(ledger: Ledger) -> None:

@@ -1,30 +1,20 @@
-"""Report the books, hourly counts, match quality and sales."""
+"""Report the match quality: the identifiers that came with events, and Pinterest's scores of them."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import groupby
 
-from worker.ledger.delivery import deliveries as sales_store
-from worker.ledger.delivery.deliveries import SalesLine
-from worker.ledger.reports import books, tallies
 from worker.ledger.reports import match_quality_counts as quality_store
-from worker.ledger.reports.books import Books
 from worker.ledger.reports.match_quality_counts import Quality
-from worker.ledger.reports.tallies import SECONDS_PER_HOUR
+from worker.ledger.reports.tallies import SECONDS_A_DAY, SECONDS_PER_HOUR
 from worker.ledger.setup import integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.pinterest_connections import Reading, Score
 from worker.operations.caller import Caller
-from worker.operations.deliveries.selection import integration_number, last_days
-from worker.operations.errors import InvalidError
+from worker.operations.deliveries.selection import hour_of, integration_number
 from worker.operations.reports.match_quality_advice import advise, component_advice
-from worker.retention import QUALITY_DAYS
 
-SECONDS_A_DAY = 86_400
-# The tallies' number for no integration: what happened to an event before it had one.
-_NO_INTEGRATION = 0
 _TREND_DAYS = 30
 # The ingestion source that has our events, in Pinterest's words, and which identifiers of ours its components are.
 _OURS = "CONVERSIONS_API"
@@ -35,24 +25,6 @@ _COMPONENTS = {
     "ip_address": "ip_ua",
     "user_agent": "ip_ua",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _HourlyCounts:
-    """Count outcomes in one hour; ``hour`` is in Unix seconds. A deleted integration has no id."""
-
-    hour: int
-    integration_id: str | None
-    outcomes: Counter[str]
-
-
-@dataclass(frozen=True, slots=True)
-class HourlyReport:
-    """Hold hourly counts of events and of deliveries since a time in Unix seconds."""
-
-    since: int
-    events: Sequence[_HourlyCounts]
-    deliveries: Sequence[_HourlyCounts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +46,6 @@ class _QualityReport:
     rows: Sequence[QualityRow]
 
 
-def close_books(caller: Caller, *, audit: bool = False) -> Books:
-    """Account for every accepted event and every delivery at one moment.
-
-    ``audit`` counts every row as well, which takes seconds for each million of them.
-    """
-    with caller.ledger.snapshot() as connection:
-        return books.recount_books(connection) if audit else books.balance_books(connection)
-
-
-def count_by_hour(caller: Caller, since: float, integration_id: str | None = None) -> HourlyReport:
-    """Count what happened to events and deliveries, by hour and integration, since a time in Unix seconds.
-
-    Raises:
-        InvalidError: the time is too long ago, or there is no such integration.
-    """
-    number, since_hour = integration_number(caller, integration_id), _since_hour(caller, since)
-    with caller.ledger.read() as connection:
-        ids = integrations.public_ids(connection)
-        rows = tallies.tallies_by_hour(connection, since_hour, None if number is None else [number])
-    of_events = [row for row in rows if row[1] == _NO_INTEGRATION]
-    of_deliveries = [row for row in rows if row[1] != _NO_INTEGRATION]
-    return HourlyReport(since_hour * SECONDS_PER_HOUR, _hours(of_events, ids), _hours(of_deliveries, ids))
-
-
 def report_quality(
     caller: Caller, since: float, integration_id: str | None = None, step_hours: int | None = None
 ) -> _QualityReport:
@@ -108,7 +56,7 @@ def report_quality(
     Raises:
         InvalidError: the time is too long ago, or there is no such integration.
     """
-    number, since_hour = integration_number(caller, integration_id), _since_hour(caller, since)
+    number, since_hour = integration_number(caller, integration_id), hour_of(caller, since)
     with caller.ledger.read() as connection:
         qualities = quality_store.quality_since(connection, since_hour, number, step_hours)
         by_id = {row.id: row for row in integrations.iterate_integrations(connection)} if qualities else {}
@@ -141,9 +89,9 @@ class _Checkouts:
 
 def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]) -> list[_Checkouts]:
     """Summarise a quality report since a time in Unix seconds, by integration."""
-    hours = int(caller.now // SECONDS_PER_HOUR) - _since_hour(caller, since) + 1
+    hours = int(caller.now // SECONDS_PER_HOUR) - hour_of(caller, since) + 1
     with caller.ledger.read() as connection:
-        qualities = quality_store.quality_since(connection, _since_hour(caller, since) - hours)
+        qualities = quality_store.quality_since(connection, hour_of(caller, since) - hours)
     summaries = []
     for integration_id, group in groupby(rows, key=lambda row: row.integration and row.integration.id):
         of_one = list(group)
@@ -199,7 +147,7 @@ def report_scores(caller: Caller) -> list[tuple[Reading, list[_PlatformScore]]]:
         )
         statuses = pinterest_connections.statuses_since(connection, today - _TREND_DAYS + 1)
         by_id = {row.id: row for row in integrations.iterate_integrations(connection)} if readings else {}
-        shares = quality_store.quality_since(connection, _since_hour(caller, caller.now - 14 * SECONDS_A_DAY))
+        shares = quality_store.quality_since(connection, hour_of(caller, caller.now - 14 * SECONDS_A_DAY))
     results = []
     for reading in readings:
         qualities: dict[str, Quality] = defaultdict(Quality)
@@ -253,47 +201,4 @@ def _details(score: Score, qualities: Mapping[str, Quality], names: Mapping[str,
         )
         for component, events in sorted(score.components.items())
         for event_name, figures in sorted(events.items())
-    ]
-
-
-def report_sales(caller: Caller, days: int, source_id: str | None = None) -> list[SalesLine]:
-    """Return what was delivered on each of the last days, the latest first, by event name and currency.
-
-    Where something was refunded, a line ``refund`` has it with a minus, and a line ``net`` the checkouts without it.
-    """
-    first_day, _ = last_days(caller, days, source_id)
-    with caller.ledger.read() as connection:
-        lines = sales_store.sales_since(connection, first_day, source_id)
-    return sorted(_with_net(lines), key=lambda line: -line.day)
-
-
-def _with_net(lines: Sequence[SalesLine]) -> list[SalesLine]:
-    def place(line: SalesLine) -> tuple[int, str, str]:
-        return line.day, line.currency, line.ad_account_id
-
-    sales = {place(line): line for line in lines if line.event_name == "checkout"}
-    result: list[SalesLine] = []
-    for line in lines:
-        if line.event_name != sales_store.REFUND:
-            result.append(line)
-            continue
-        checkouts = sales.get(place(line), line._replace(n=0, value=Decimal(0)))
-        net = checkouts.value - line.value
-        result += [line._replace(value=-line.value), checkouts._replace(event_name="net", value=net)]
-    return result
-
-
-def _since_hour(caller: Caller, since: float) -> int:
-    if since < caller.now - QUALITY_DAYS * SECONDS_A_DAY:
-        raise InvalidError("since", f"must be within the last {QUALITY_DAYS} days")
-    return int(since // SECONDS_PER_HOUR)
-
-
-def _hours(rows: Sequence[tuple[int, int, str, int]], ids: Mapping[int, str]) -> list[_HourlyCounts]:
-    counts: dict[tuple[int, str | None], Counter[str]] = defaultdict(Counter)
-    for hour, number, outcome, n in rows:
-        counts[hour, ids.get(number)][outcome] += n
-    return [
-        _HourlyCounts(hour * SECONDS_PER_HOUR, integration_id, outcomes)
-        for (hour, integration_id), outcomes in counts.items()
     ]

@@ -6,8 +6,8 @@ from sqlalchemy import func, select
 
 from tests.ledger.shop import NOW, place
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS, Sale, SalesLine
+from worker.ledger.reports import sales_by_day
+from worker.ledger.reports.sales_by_day import MAX_THOUSANDTHS, Sale, SalesLine
 from worker.ledger.schema import sale
 from worker.ledger.upkeep import counters
 
@@ -17,12 +17,12 @@ USD = Sale(TODAY, "USD", 129_990)
 
 def add(ledger: Ledger, *sold: Sale, name: str = "checkout", integration: int = 1) -> None:
     with ledger.write() as connection:
-        deliveries.append_sales(connection, [(integration, name, one) for one in sold])
+        sales_by_day.append_sales(connection, [(integration, name, one) for one in sold])
 
 
 def books(ledger: Ledger, since: int = TODAY, source_id: str | None = None) -> list[SalesLine]:
     with ledger.read() as connection:
-        return deliveries.sales_since(connection, since, source_id)
+        return sales_by_day.sales_since(connection, since, source_id)
 
 
 def test_days_names_and_currencies_are_summed_exactly(ledger: Ledger) -> None:
