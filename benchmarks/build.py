@@ -82,7 +82,7 @@ def _order(number: int) -> dict[str, Any]:
         "type": "track",
         "event": "Order Completed",
         "messageId": str(UUID(int=rng.getrandbits(128), version=4)),
-        "timestamp": "2024-01-29T14:53:20.000Z",
+        "timestamp": f"2024-01-29T14:{number // 1000 % 60:02}:{number % 60:02}.{number % 1000:03}Z",
         "userId": f"user-{number}",
         "context": {
             **person(f"visitor-{number}"),

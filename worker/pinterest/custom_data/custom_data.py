@@ -280,11 +280,11 @@ _CONTRADICTING_FACTOR = 40
 
 def _compare(value: Amount, items: list[Item], notes: Notes) -> None:
     """Warn of a value that is far from what the products cost."""
-    costs = [item.cost for item in items]
-    if None in costs:
-        return
-    total = sum(cost for cost in costs if cost is not None)
-    stated = float(value.text)
+    total, stated = 0.0, float(value.text)
+    for item in items:
+        if item.cost is None:
+            return
+        total += item.cost
     if stated > 0 < total and (
         stated >= _CONTRADICTING_FACTOR * total or total >= _CONTRADICTING_FACTOR * stated
     ):

@@ -47,6 +47,7 @@ _STATES = {
 }
 _VALUE_KEYS = frozenset(PROPERTY_KEYS["value"])
 _STATE_KEYS = frozenset((*_STATUS_KEYS, "cancelledat"))
+_STATE_OR_VALUE_KEYS = _STATE_KEYS | _VALUE_KEYS
 _AMOUNT_KEYS = ("refundamount", "refundedamount", "refundtotal", "totalrefunded", "refundvalue")
 
 
@@ -96,7 +97,8 @@ def find_refund(
         return _refund("The event is a refund or a cancellation", properties)
     if not is_checkout:
         return None
-    if not _STATE_KEYS.isdisjoint(properties):
+    keys = _STATE_OR_VALUE_KEYS.intersection(properties)
+    if not _STATE_KEYS.isdisjoint(keys):
         states = [properties[key] for key in _STATUS_KEYS if key in properties]
         known = [_STATES.get(fold_key(state)) for state in states if type(state) is str]
         if True in known:
@@ -106,8 +108,8 @@ def find_refund(
             return Refund(
                 "The order is cancelled, or its payment failed: it is not sent as a sale.", None, None
             )
-    for key in _VALUE_KEYS.intersection(properties):
-        if _is_negative(properties[key]):
+    for key in keys:
+        if key in _VALUE_KEYS and _is_negative(properties[key]):
             return _refund("The order's value is below zero", properties)
     return None
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NoReturn
 
 ACTION_SOURCES = ("web", "app_android", "app_ios", "offline")
@@ -264,8 +263,6 @@ def _are_numbers(holder: Mapping[str, Any], amount: str, count: str) -> bool:
     return _is_amount(holder.get(amount, "0")[:_LONGEST_AMOUNT]) and holder.get(count, 1) >= 1
 
 
-# Cached, because prices repeat.
-@lru_cache(maxsize=4096)
 def _is_amount(text: str) -> bool:
     return _AMOUNT.fullmatch(text) is not None
 

@@ -86,11 +86,11 @@ def _stated_source(call: Call) -> object:
 
 
 def _app_system(context: Mapping[str, Any]) -> str | None:
-    library, system = _word(context.get("library"), "name"), _word(context.get("os"), "name")
+    library = _word(context.get("library"), "name")
     # A web page on a phone also names an operating system: only an app or an app library makes it an app event.
     if not context.get("app"):
-        system = ""
-    return _system_of(library, system or (_word(context.get("device"), "type") if context.get("app") else ""))
+        return _system_of(library, "")
+    return _system_of(library, _word(context.get("os"), "name") or _word(context.get("device"), "type"))
 
 
 @lru_cache(maxsize=1024)

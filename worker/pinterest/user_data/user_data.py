@@ -205,7 +205,7 @@ def _sources(call: Call) -> Iterator[object]:
         yield _mobile_ids(context["device"])
     if not _MOBILE_IDS.isdisjoint(context):
         yield _mobile_ids(context)
-    if not (PERSONAL_PROPERTIES.isdisjoint(properties) and PEOPLE_PROPERTIES.isdisjoint(properties)):
+    if not _OF_PEOPLE.isdisjoint(properties):
         yield from people_in(properties)
     for key in ("user", "customer", "traits"):
         if key in context:
@@ -216,6 +216,7 @@ def _sources(call: Call) -> Iterator[object]:
         yield call.event["traits"]
 
 
+_OF_PEOPLE = PEOPLE_PROPERTIES.union(PERSONAL_PROPERTIES)
 # Common spellings of a mobile advertising id next to the device; inside it, every spelling is known.
 _MOBILE_IDS = frozenset(
     ("idfa", "IDFA", "gaid", "GAID", "aaid", "AAID", "gps_adid", "gpsAdid", "advertisingId", "advertising_id")
