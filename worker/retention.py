@@ -1,13 +1,14 @@
-"""Say how long each thing is kept, and why. Other modules import the periods from here.
+"""The period for which each thing is kept, with its reason.
 
-`docs/data.md` lists the same periods by table. What expires is deleted by `worker/pipeline/upkeep/purging.py`.
+`docs/data.md` lists the same periods by table. `worker/pipeline/upkeep/purging.py` deletes expired rows.
+Browsers delete expired cookies.
 """
 
 _HOUR = 3_600
 _DAY = 24 * _HOUR
 
-# RETENTION_DAYS if it is not set: final deliveries with their batches, the shop's orders, notices of alerts, expired
-# pipeline keys and examples of problems. A month.
+# RETENTION_DAYS if it is not set: final deliveries with their batches, the shop's orders, lines of imported files,
+# notices of alerts, expired pipeline keys, access tokens that nothing uses, and examples of problems. A month.
 DEFAULT_DAYS = 30.0
 
 # Lines of imported files, if RETENTION_DAYS is shorter. Pinterest refuses events that are older than seven days, so an

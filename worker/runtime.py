@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.alerts.channels import Channel, Chat, Mail, Webhook
+from worker.alerts.channels import Channel, ChatChannel, MailChannel, WebhookChannel
 from worker.ledger.database import Ledger
 from worker.ledger.postgresql import PATIENCE_SECONDS
 from worker.ledger.reports.measures import PUBLISHED, UNPUBLISHED
@@ -54,13 +54,13 @@ def pinterest() -> PinterestClient:
     )
 
 
-def webhook() -> Webhook | None:
+def webhook() -> WebhookChannel | None:
     """Return the webhook for alerts, if one is set."""
     config = settings()
     if not config.alert_webhook_url:
         return None
     hosts = config.alert_webhook_private_hosts
-    return Webhook(config.alert_webhook_url, config.alert_webhook_secret, hosts, config.management_url)
+    return WebhookChannel(config.alert_webhook_url, config.alert_webhook_secret, hosts, config.management_url)
 
 
 def alert_channels() -> list[Channel]:
@@ -69,11 +69,11 @@ def alert_channels() -> list[Channel]:
     channels: list[Channel] = []
     if config.alert_chat_url:
         channels.append(
-            Chat(config.alert_chat_url, config.alert_webhook_private_hosts, config.management_url)
+            ChatChannel(config.alert_chat_url, config.alert_webhook_private_hosts, config.management_url)
         )
     if config.alert_mail_to:
         channels.append(
-            Mail(config.smtp_url, config.alert_mail_from, config.alert_mail_to, config.management_url)
+            MailChannel(config.smtp_url, config.alert_mail_from, config.alert_mail_to, config.management_url)
         )
     return channels
 

@@ -14,7 +14,7 @@ from tests.alerts.receiver import receiving
 from tests.alerts.test_watching import HERE, refuse_token, watch
 from tests.ledger.shop import NOW
 from worker.alerts import lifecycle
-from worker.alerts.channels import Chat, Mail, Webhook
+from worker.alerts.channels import ChatChannel, MailChannel, WebhookChannel
 from worker.ledger.database import Ledger
 from worker.ledger.schema import alert_notice
 from worker.ledger.upkeep import alerts
@@ -67,7 +67,7 @@ def mail_server(refused: str = "") -> Iterator[tuple[str, list[str]]]:
 
 def test_an_email_has_the_summary_what_to_do_the_time_and_a_link() -> None:
     with mail_server() as (url, kept):
-        mail = Mail(
+        mail = MailChannel(
             url, "alerts@shop.example.com", ("a@example.com", "b@example.com"), "https://signal.example.com/"
         )
         assert mail.send(1, CONTENT) is None
@@ -83,7 +83,7 @@ def test_an_email_has_the_summary_what_to_do_the_time_and_a_link() -> None:
 @pytest.mark.parametrize("refused", ["MAIL", "RCPT", "DATA"])
 def test_an_email_that_is_refused_is_an_error_without_addresses(refused: str) -> None:
     with mail_server(refused) as (url, kept):
-        trouble = Mail(url, "alerts@shop.example.com", ("a@example.com",)).send(1, CONTENT)
+        trouble = MailChannel(url, "alerts@shop.example.com", ("a@example.com",)).send(1, CONTENT)
     assert trouble is not None
     assert "@" not in trouble
     assert kept == []
@@ -93,7 +93,9 @@ def test_a_server_elsewhere_gets_no_email_without_encryption(monkeypatch: pytest
     with mail_server() as (url, kept):
         port = int(url.rpartition(":")[2])
         monkeypatch.setattr("socket.getaddrinfo", _always(port))
-        trouble = Mail(f"smtp://user:secret@mail.example.com:{port}", "a@example.com", ("b@example.com",))
+        trouble = MailChannel(
+            f"smtp://user:secret@mail.example.com:{port}", "a@example.com", ("b@example.com",)
+        )
         assert trouble.send(1, CONTENT) == "SMTPNotSupportedError"
     assert kept == []
 
@@ -106,10 +108,10 @@ def _always(port: int) -> Any:
 
 def test_a_chat_gets_the_text_alone() -> None:
     with receiving() as receiver:
-        assert Chat(receiver.url, HERE).send(1, CONTENT) is None
+        assert ChatChannel(receiver.url, HERE).send(1, CONTENT) is None
         receiver.statuses.append(403)
-        assert Chat(receiver.url, HERE).send(1, CONTENT) == "HTTP 403"
-        assert "not public" in str(Chat(receiver.url).send(1, CONTENT))
+        assert ChatChannel(receiver.url, HERE).send(1, CONTENT) == "HTTP 403"
+        assert "not public" in str(ChatChannel(receiver.url).send(1, CONTENT))
     assert [json.loads(body) for body in receiver.bodies] == [
         {"text": f"{CONTENT['text']} Reported 2025-06-15 15:06 UTC."}
     ] * 2
@@ -118,7 +120,7 @@ def test_a_chat_gets_the_text_alone() -> None:
 def test_a_chat_gets_a_link_and_an_event_name_cannot_mention_anybody() -> None:
     content = CONTENT | {"text": "Warning: No <!channel> & co.", "change": "resolved"}
     with receiving() as receiver:
-        assert Chat(receiver.url, HERE, "https://signal.example.com").send(1, content) is None
+        assert ChatChannel(receiver.url, HERE, "https://signal.example.com").send(1, content) is None
     (body,) = receiver.bodies
     link = "https://signal.example.com/#account-42"
     text = f"Warning: No &lt;!channel&gt; &amp; co. Ended 2025-06-15 15:06 UTC. {link}"
@@ -129,7 +131,7 @@ def test_a_channel_gets_each_notice_once_in_order_and_again_after_a_failure(ledg
     refuse_token(ledger)
     watch(ledger)
     with receiving() as receiver:
-        chat = Chat(receiver.url, HERE)
+        chat = ChatChannel(receiver.url, HERE)
 
         def send(at: float) -> int:
             return lifecycle.send_to_channel(ledger, chat, lambda: at)
@@ -158,7 +160,10 @@ def test_a_way_of_sending_that_keeps_failing_is_known_until_it_works(ledger: Led
             return alerts.unsent_since(connection, at)
 
     with receiving() as receiver:
-        chat, hook = Chat(receiver.url, HERE), Webhook(receiver.url, "a-secret-of-the-tests", HERE)
+        chat, hook = (
+            ChatChannel(receiver.url, HERE),
+            WebhookChannel(receiver.url, "a-secret-of-the-tests", HERE),
+        )
         receiver.statuses += [403, 403]
         assert unsent(NOW + 200) == {}
         lifecycle.send_to_channel(ledger, chat, lambda: NOW)
@@ -175,7 +180,7 @@ def test_a_way_of_sending_that_keeps_failing_is_known_until_it_works(ledger: Led
 def test_a_webhook_that_keeps_failing_is_known_however_many_notices_wait(ledger: Ledger) -> None:
     refuse_token(ledger)
     with receiving() as receiver:
-        hook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
+        hook = WebhookChannel(receiver.url, "a-secret-of-the-tests", HERE)
         receiver.statuses.append(500)
         watch(ledger, to_webhook=True)
         lifecycle.send_notices(ledger, hook, lambda: NOW)
@@ -189,7 +194,7 @@ def test_a_webhook_that_keeps_failing_is_known_however_many_notices_wait(ledger:
 
 def test_a_wrong_password_of_the_mail_server_is_named() -> None:
     with mail_server("AUTH") as (url, kept):
-        mail = Mail(url.replace("//", "//user:wrong@"), "a@example.com", ("b@example.com",))
+        mail = MailChannel(url.replace("//", "//user:wrong@"), "a@example.com", ("b@example.com",))
         assert mail.send(1, CONTENT) == "the mail server refuses the user or password of SMTP_URL"
     assert kept == []
 
@@ -198,4 +203,4 @@ def test_a_new_channel_is_not_sent_what_is_old(ledger: Ledger) -> None:
     refuse_token(ledger)
     watch(ledger)
     with receiving() as receiver:
-        assert lifecycle.send_to_channel(ledger, Chat(receiver.url, HERE), lambda: NOW + 3_600) == 0
+        assert lifecycle.send_to_channel(ledger, ChatChannel(receiver.url, HERE), lambda: NOW + 3_600) == 0

@@ -13,7 +13,7 @@ from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, cop
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
 from worker.alerts import lifecycle, source_rules
-from worker.alerts.channels import Webhook
+from worker.alerts.channels import WebhookChannel
 from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
 from worker.alerts.rule_figures import gather_figures
 from worker.ledger.database import Ledger
@@ -57,7 +57,7 @@ def refuse_token(ledger: Ledger) -> Integration:
 
 
 def tell(ledger: Ledger, url: str, now: float = NOW) -> int:
-    return lifecycle.send_notices(ledger, Webhook(url, SECRET, HERE), lambda: now)
+    return lifecycle.send_notices(ledger, WebhookChannel(url, SECRET, HERE), lambda: now)
 
 
 def notices(ledger: Ledger) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.channels import Webhook
+from worker.alerts.channels import WebhookChannel
 from worker.alerts.lifecycle import _MAX_RETRY_SECONDS, _retry_delay_seconds
 from worker.http import guard
 from worker.http.signature import sign
@@ -28,7 +28,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_it_is_told_in_json_with_a_signature_over_time_and_body(receiver: Receiver) -> None:
-    webhook = Webhook(receiver.url, SECRET, HERE, clock=lambda: 1_750_000_000.5)
+    webhook = WebhookChannel(receiver.url, SECRET, HERE, clock=lambda: 1_750_000_000.5)
 
     assert webhook.send(7, {"rule": "breaker_open", "summary": "größer"}) is None
 
@@ -45,7 +45,7 @@ def test_the_code_in_the_document_checks_the_signature(receiver: Receiver) -> No
     code: dict[str, Any] = {}
     exec(document.partition("### Webhook")[2].partition("```python\n")[2].partition("```")[0], code)  # noqa: S102 - our own document
     for clock in (time.time, lambda: time.time() - 3_600):
-        assert Webhook(receiver.url, SECRET, HERE, clock=clock).send(7, {"summary": "größer"}) is None
+        assert WebhookChannel(receiver.url, SECRET, HERE, clock=clock).send(7, {"summary": "größer"}) is None
     (body, old), (headers, old_headers) = receiver.bodies, receiver.headers
     assert code["is_genuine"](SECRET.encode(), headers, body)
     assert not code["is_genuine"](b"another-secret-here", headers, body)
@@ -59,12 +59,12 @@ def test_any_other_answer_is_a_failure_and_redirects_are_not_followed(
 ) -> None:
     receiver.statuses = [status]
 
-    assert Webhook(receiver.url, SECRET, HERE).send(1, {}) == f"HTTP {status}"
+    assert WebhookChannel(receiver.url, SECRET, HERE).send(1, {}) == f"HTTP {status}"
     assert len(receiver.bodies) == 1
 
 
 def test_a_private_address_is_refused_unless_its_host_is_allowed(receiver: Receiver) -> None:
-    refused = Webhook(receiver.url, SECRET).send(1, {})
+    refused = WebhookChannel(receiver.url, SECRET).send(1, {})
 
     assert refused is not None
     assert "not public" in refused
@@ -86,7 +86,7 @@ def test_a_name_that_leads_to_a_private_address_is_refused_where_it_connects(
     monkeypatch.setattr("socket.getaddrinfo", rebinding)
     url = receiver.url.replace("127.0.0.1", "hooks.example.com")
 
-    assert "not public" in str(Webhook(url, SECRET).send(1, {}))
+    assert "not public" in str(WebhookChannel(url, SECRET).send(1, {}))
     assert asked == ["hooks.example.com"]
     assert receiver.bodies == []
 
@@ -101,7 +101,7 @@ def test_of_several_addresses_a_private_one_is_never_tried(monkeypatch: pytest.M
         raise ConnectionRefusedError
 
     monkeypatch.setattr("worker.http.deadline.create_connection", refuse)
-    assert "not public" in str(Webhook("https://hooks.example.com/x", SECRET).send(1, {}))
+    assert "not public" in str(WebhookChannel("https://hooks.example.com/x", SECRET).send(1, {}))
     assert dialled == ["93.184.215.14"]
 
 
@@ -109,7 +109,7 @@ def test_nobody_who_listens_is_a_failure_in_a_word_and_without_the_address() -> 
     with closing(socket.socket()) as held:
         held.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{held.getsockname()[1]}/T00SECRET"
-        trouble = Webhook(url, SECRET, HERE).send(1, {})
+        trouble = WebhookChannel(url, SECRET, HERE).send(1, {})
 
     assert trouble == "the connection was refused"
 
@@ -121,7 +121,7 @@ def test_a_receiver_that_drips_its_answer_is_cut_off(monkeypatch: pytest.MonkeyP
         thread = threading.Thread(target=_drip, args=(server, over), daemon=True)
         thread.start()
         began = time.monotonic()
-        trouble = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", SECRET, HERE).send(1, {})
+        trouble = WebhookChannel(f"http://127.0.0.1:{server.getsockname()[1]}/", SECRET, HERE).send(1, {})
         took = time.monotonic() - began
         over.set()
         thread.join(5)
@@ -143,7 +143,7 @@ def _drip(server: socket.socket, over: threading.Event) -> None:
 def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
-    assert Webhook(receiver.url, SECRET, HERE).send(1, {}) is None
+    assert WebhookChannel(receiver.url, SECRET, HERE).send(1, {}) is None
 
 
 def test_waits_grow_and_stay_bounded() -> None:

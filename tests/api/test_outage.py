@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.channels import Webhook
+from worker.alerts.channels import WebhookChannel
 from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
 from worker.ledger.upkeep.alerts import Change
 from worker.web import alerts_thread
@@ -24,7 +24,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def outage_to(receiver: Receiver) -> _Outage:
-    return _Outage(lambda: Webhook(receiver.url, "a-secret-of-the-tests", ("127.0.0.1",)))
+    return _Outage(lambda: WebhookChannel(receiver.url, "a-secret-of-the-tests", ("127.0.0.1",)))
 
 
 def test_it_is_told_after_a_minute_and_when_it_is_over(receiver: Receiver) -> None:

@@ -22,8 +22,8 @@ from worker.ledger.setup import sources
 from worker.pinterest.client.client import PinterestClient
 from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver
+from worker.pipeline.delivery.delivery_context import DeliveryContext
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sender import Sender
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import Settings, parse
 from worker.web.management import create_app
@@ -62,9 +62,9 @@ class Stage:
     def work(self) -> None:
         """Batch and send what is pending, once."""
         client = PinterestClient(self.settings.pinterest_api_url)
-        sender = Sender(self.ledger, client, RetryPolicy(5, 4.0, 86_400.0), 60.0, lambda ids: None)
+        delivery = DeliveryContext(self.ledger, client, RetryPolicy(5, 4.0, 86_400.0), 60.0, lambda ids: None)
         for batch_id in claim_due_batches(self.ledger, BatchingPolicy(0.0), time.time, lambda ids: None):
-            deliver(sender, batch_id)
+            deliver(delivery, batch_id)
 
     def _row(self, event: dict[str, Any], source_id: str, at: float) -> Accepted:
         vault = self.ledger.vault

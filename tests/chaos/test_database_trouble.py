@@ -29,7 +29,7 @@ from worker.ledger.migrate import migrate
 from worker.ledger.schema import inbox as inbox_table
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
-from worker.pipeline.delivery.sender import PostponedError, Sender
+from worker.pipeline.delivery.delivery_context import DeliveryContext, PostponedError
 from worker.pipeline.ingest import ingest_bulk as ingesting
 from worker.pipeline.ingest.ingest_bulk import ingest
 
@@ -78,8 +78,8 @@ def test_an_answer_that_comes_while_postgresql_is_away_is_written_down_once_it_i
     (batch_id,) = stage.batch()
     starts = iter([lambda: None, cluster.start])
     # The first attempt still fails, the second one works.
-    sender = replace(stage.sender, sleep=lambda _: next(starts)())
-    _deliver(sender, batch_id)
+    context = replace(stage.context, sleep=lambda _: next(starts)())
+    _deliver(context, batch_id)
     assert len(stage.pinterest.requests) == 1
     assert stand(on_cluster) == ({"delivered": 5} if reply is accepted else {"in_flight": 5})
 
@@ -145,11 +145,11 @@ def test_restarts_of_postgresql_refuse_no_request_and_lose_no_event(
     print(f"\nrestarted twice: {len(taken)} events, slowest answer {max(slowest):.1f} s")
 
 
-def _deliver(sender: Sender, batch_id: int) -> None:
+def _deliver(context: DeliveryContext, batch_id: int) -> None:
     try:
-        deliver(sender, batch_id)
+        deliver(context, batch_id)
     except PostponedError as postponed:
-        postpone_delivery(sender, postponed)
+        postpone_delivery(context, postponed)
 
 
 class Disk:
@@ -194,7 +194,7 @@ def test_an_answer_that_finds_the_disk_full_is_written_down_once_there_is_room(
         if len(waits) == 3:
             disk.clear()
 
-    assert deliver(replace(stage.sender, sleep=sleep), batch_id) == "settled"
+    assert deliver(replace(stage.context, sleep=sleep), batch_id) == "settled"
     assert len(waits) == 3
     assert len(stage.pinterest.requests) == 1
     assert stand(sqlite_ledger) == {"failed": 500}
@@ -220,11 +220,11 @@ def test_patience_ends_well_within_the_lease(sqlite_ledger: Ledger) -> None:
     def fail(_: Connection) -> None:
         raise OperationalError("", {}, Exception("the server is gone"))
 
-    sender = replace(Stage(sqlite_ledger, FakePinterest()).sender, sleep=waits.append)
+    context = replace(Stage(sqlite_ledger, FakePinterest()).context, sleep=waits.append)
     with pytest.raises(OperationalError):
-        sender.write(fail)
+        context.write(fail)
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
-    assert max(waits) < sender.lease_seconds / 3
+    assert max(waits) < context.lease_seconds / 3
 
 
 def test_what_is_no_outage_is_not_waited_for(sqlite_ledger: Ledger) -> None:
@@ -234,5 +234,5 @@ def test_what_is_no_outage_is_not_waited_for(sqlite_ledger: Ledger) -> None:
         raise ValueError
 
     with pytest.raises(ValueError, match=r"^$"):
-        replace(Stage(sqlite_ledger, FakePinterest()).sender, sleep=waits.append).read(fail)
+        replace(Stage(sqlite_ledger, FakePinterest()).context, sleep=waits.append).read(fail)
     assert waits == []

@@ -24,8 +24,8 @@ from worker.ledger.upkeep import erasure
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
+from worker.pipeline.delivery.delivery_context import DeliveryContext, PostponedError
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sender import PostponedError, Sender
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.upkeep import purging
 from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger
@@ -79,7 +79,7 @@ class Storm:
         self.problems: list[BaseException] = []
         self.over = threading.Event()
         self.ahead_seconds = 0.0
-        self.sender = Sender(
+        self.context = DeliveryContext(
             ledger,
             self.pinterest,
             replace(POLICY, base_seconds=0.05),
@@ -134,9 +134,9 @@ class Storm:
             time.sleep(0.01)
             return
         try:
-            deliver(self.sender, batch_id)
+            deliver(self.context, batch_id)
         except PostponedError as postponed:
-            postpone_delivery(self.sender, postponed)
+            postpone_delivery(self.context, postponed)
 
     def sweep(self) -> None:
         hints = Hints(self._hint_at, self.batches.extend, lambda: 0, lambda: 0)

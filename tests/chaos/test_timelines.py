@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import select
 from tests.chaos.timeline import Clock, Timeline
 from tests.ledger.shop import NOW, accept, close, pend, place, stand
 from tests.pipeline.ingest.test_ingest_bulk import order
-from tests.pipeline.sandbox import FakePinterest, accepted, answer
+from tests.pipeline.sandbox import POLICY, FakePinterest, accepted, answer
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failures
 from worker.ledger.delivery.failures import FailureFilter
@@ -21,7 +22,6 @@ from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer
-from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 HOUR = 3_600.0
@@ -70,7 +70,7 @@ def _gaps(tries: Sequence[float]) -> list[float]:
 
 def test_retries_go_through_both_stages_until_the_window_is_over(ledger: Ledger, shop: Integration) -> None:
     """Four short waits are Celery's, then the ledger's double up to a quarter of an hour, for two hours."""
-    policy = RetryPolicy(max_attempts=5, base_seconds=4.0, window_seconds=2 * HOUR)
+    policy = replace(POLICY, window_seconds=2 * HOUR)
     line = Timeline(ledger, FakePinterest(DOWN), policy, dice=HIGHEST)
     _pend(ledger, shop, 3)
     line.live(3 * HOUR, step_seconds=STEP)
@@ -91,7 +91,7 @@ def test_retries_go_through_both_stages_until_the_window_is_over(ledger: Ledger,
 def test_what_failed_in_an_outage_is_delivered_after_one_retry_by_hand(
     ledger: Ledger, shop: Integration
 ) -> None:
-    line = Timeline(ledger, FakePinterest(DOWN), RetryPolicy(window_seconds=60.0))
+    line = Timeline(ledger, FakePinterest(DOWN), replace(POLICY, window_seconds=60.0))
     _pend(ledger, shop, 5)
     line.live(300.0, step_seconds=10.0)
     assert stand(ledger) == {"failed": 5}
@@ -197,7 +197,7 @@ def test_a_hand_that_comes_during_automatic_retries_changes_nothing(
 def test_a_retry_by_hand_goes_on_automatically_and_has_a_window_of_its_own(
     ledger: Ledger, shop: Integration
 ) -> None:
-    line = Timeline(ledger, FakePinterest(DOWN), RetryPolicy(window_seconds=60.0))
+    line = Timeline(ledger, FakePinterest(DOWN), replace(POLICY, window_seconds=60.0))
     _pend(ledger, shop, 1)
     line.live(300.0, step_seconds=10.0)
     assert _retry(ledger, line.clock()) == 1

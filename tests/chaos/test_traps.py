@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from honcho.environ import parse_procfile
 from tests.chaos.conftest import Wired
 from tests.chaos.timeline import Timeline
 from tests.ledger.shop import NOW, pend, place, stand
-from tests.pipeline.sandbox import FakePinterest, answer
+from tests.pipeline.sandbox import POLICY, FakePinterest, answer
 from worker.ledger.database import Ledger
-from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.settings import socket_path
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_what_a_dead_worker_held_is_not_kept_back_for_an_hour(on_redis: dict[str
 
 def test_no_countdown_outlives_the_visibility_timeout(on_redis: dict[str, Any]) -> None:
     """A message that stays unacknowledged for longer is delivered repeatedly."""
-    longest = RetryPolicy().longest_celery_seconds
+    longest = POLICY.longest_celery_seconds
     assert longest <= on_redis["broker_transport_options"]["visibility_timeout"] / 2
 
 
@@ -204,7 +204,7 @@ def test_a_full_embedded_broker_refuses_messages_and_forgets_no_queue(stack_on_w
 def test_a_refusal_for_speed_is_not_retried_for_ever(sqlite_ledger: Ledger) -> None:
     """It uses no attempt, but ends with the window: the delivery fails, and an operator can retry it."""
     slow = answer(429, {"code": 8, "message": "This request exceeded a rate limit."}, Retry_After="60")
-    line = Timeline(sqlite_ledger, FakePinterest(slow), RetryPolicy(window_seconds=HOUR))
+    line = Timeline(sqlite_ledger, FakePinterest(slow), replace(POLICY, window_seconds=HOUR))
     pend(sqlite_ledger, place(sqlite_ledger), 3, event_time=int(NOW + HOUR))
     line.live(2 * HOUR, step_seconds=30.0)
     assert stand(sqlite_ledger) == {"failed": 3}

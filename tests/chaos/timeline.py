@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.ledger.shop import NOW
-from tests.pipeline.sandbox import FakePinterest
+from tests.pipeline.sandbox import POLICY, FakePinterest
 from worker.ledger.database import Ledger
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
+from worker.pipeline.delivery.delivery_context import DeliveryContext, PostponedError
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sender import PostponedError, Sender
 from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger
 
 NEVER_OPENS = BreakerPolicy(failures_to_open=1_000_000)
@@ -36,7 +36,7 @@ class Timeline:
 
     ledger: Ledger
     pinterest: FakePinterest
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    policy: RetryPolicy = POLICY
     breaker: BreakerPolicy = NEVER_OPENS
     clock: Clock = field(default_factory=Clock)
     dice: float = 0.5
@@ -49,8 +49,8 @@ class Timeline:
     beats: int = 1
 
     @property
-    def sender(self) -> Sender:
-        return Sender(
+    def context(self) -> DeliveryContext:
+        return DeliveryContext(
             self.ledger,
             self.pinterest,
             self.policy,
@@ -105,9 +105,9 @@ class Timeline:
     def _deliver(self, batch_id: int) -> None:
         before = len(self.pinterest.requests)
         try:
-            deliver(self.sender, batch_id)
+            deliver(self.context, batch_id)
         except PostponedError as postponed:
-            seconds = postpone_delivery(self.sender, postponed)
+            seconds = postpone_delivery(self.context, postponed)
             if seconds is not None:
                 heapq.heappush(self.messages, (self.clock.now + seconds, batch_id))
         self.tries += [self.clock.now] * (len(self.pinterest.requests) - before)

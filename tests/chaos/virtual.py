@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tests.ledger.shop import NOW
-from tests.pipeline.sandbox import FakePinterest
+from tests.pipeline.sandbox import POLICY, FakePinterest
 from worker.ledger.database import Ledger
 from worker.pinterest.client.client import Answer
-from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
+from worker.pipeline.delivery.delivery_context import DeliveryContext, PostponedError
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sender import PostponedError, Sender
 from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger
 
 SLOTS = 56
@@ -137,10 +136,10 @@ class Process:
                 self.world.wake(self.idle.popleft())
 
     def __post_init__(self) -> None:
-        self._sender = Sender(
+        self._context = DeliveryContext(
             self.ledger,
             self.pinterest,
-            RetryPolicy(),
+            POLICY,
             lease_seconds=60.0,
             hint=self._hint,
             now=self.world,
@@ -156,8 +155,8 @@ class Process:
                 self.world.pause(mine)
             batch_id = self.queue.popleft()
             try:
-                deliver(self._sender, batch_id)
+                deliver(self._context, batch_id)
             except PostponedError as postponed:
-                seconds = postpone_delivery(self._sender, postponed)
+                seconds = postpone_delivery(self._context, postponed)
                 if seconds is not None:
                     self.world.at(self.world.now + seconds, lambda again=batch_id: self._hint([again]))

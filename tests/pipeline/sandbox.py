@@ -15,8 +15,8 @@ from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, PinterestClient, SendFailure
 from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
+from worker.pipeline.delivery.delivery_context import DeliveryContext, PostponedError
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sender import PostponedError, Sender
 
 Reply = Callable[[list[dict[str, Any]]], Answer]
 
@@ -92,8 +92,8 @@ class Stage:
     hinted: list[int] = field(default_factory=list)
 
     @property
-    def sender(self) -> Sender:
-        return Sender(
+    def context(self) -> DeliveryContext:
+        return DeliveryContext(
             self.ledger,
             self.pinterest,
             self.policy,
@@ -116,9 +116,9 @@ class Stage:
     def deliver(self, batch_id: int) -> str:
         """Send a batch once; tell what became of it, as the task does."""
         try:
-            return deliver(self.sender, batch_id)
+            return deliver(self.context, batch_id)
         except PostponedError as postponed:
-            seconds = postpone_delivery(self.sender, postponed)
+            seconds = postpone_delivery(self.context, postponed)
             return "postponed" if seconds is not None else "left to the ledger"
 
     def run(self, most: int = 5_000) -> int:

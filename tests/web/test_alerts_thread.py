@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.alerts.receiver import receiving
-from worker.alerts.channels import Webhook
+from worker.alerts.channels import WebhookChannel
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.upkeep import alerts
@@ -26,7 +26,7 @@ def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
         for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
             measures.record_heartbeat(connection, name, NOW - 200)
     with receiving() as receiver:
-        webhook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
+        webhook = WebhookChannel(receiver.url, "a-secret-of-the-tests", HERE)
         looks = [
             alerts_thread._watch_if_overdue(ledger, lambda: 10**12, webhook, lambda at=at: NOW + at)
             for at in (0, 30, 90)

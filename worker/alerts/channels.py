@@ -30,7 +30,7 @@ class Channel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class ChatChannel:
     """Post to an incoming webhook of Slack, or of a service that takes the same body."""
 
     url: str
@@ -54,7 +54,7 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class MailChannel:
     """Send by SMTP. ``smtps`` is encrypted from the start, ``smtp`` by STARTTLS unless the server is on this host."""
 
     url: str
@@ -100,8 +100,8 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
-    """Hold the URL and secret, and the hosts that may be on a private network."""
+class WebhookChannel:
+    """Post signed notices as JSON to one URL. ``private_hosts`` may have addresses that are not public."""
 
     url: str
     secret: str

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.alerts import rules
-from worker.alerts.channels import Channel, Webhook
+from worker.alerts.channels import Channel, WebhookChannel
 from worker.alerts.rule_figures import gather_figures
 from worker.alerts.rules import RuleProblem
 from worker.ledger.database import Ledger
@@ -74,7 +74,7 @@ def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]
     return _MAX_NOTICES_PER_RUN
 
 
-def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:
+def send_notices(ledger: Ledger, webhook: WebhookChannel, clock: Callable[[], float]) -> int:
     """Send queued notices to the webhook, in order; return how many it accepted."""
     for done in range(_MAX_NOTICES_PER_RUN):
         with ledger.write() as connection:

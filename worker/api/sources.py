@@ -120,7 +120,7 @@ class _AlertThresholds(Shape):
 
 
 class _SourceOptions(Shape):
-    """Own what a source's ``options`` may hold; the collector and the ingest worker read them."""
+    """The options of a source: what each may be and means, and its value in a new source that leaves it out."""
 
     default_consent = Nested(_DefaultConsent, load_default=lambda: _DefaultConsent().load({}))
     consent_groups = Nested(_ConsentGroups, load_default=lambda: _ConsentGroups().load({}))

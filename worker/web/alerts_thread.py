@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from worker import logs, runtime
 from worker.alerts import lifecycle
-from worker.alerts.channels import Channel, Webhook
+from worker.alerts.channels import Channel, WebhookChannel
 from worker.alerts.lifecycle import next_step
 from worker.alerts.rules import LEDGER_RULE, RuleProblem
 from worker.ledger.database import Ledger, is_ledger_unavailable
@@ -33,7 +33,7 @@ class _Outage:
 
     def __init__(
         self,
-        webhook: Callable[[], Webhook | None],
+        webhook: Callable[[], WebhookChannel | None],
         channels: Callable[[], Sequence[Channel]] = lambda: (),
     ) -> None:
         self._webhook = webhook
@@ -98,7 +98,7 @@ def start_watchman() -> threading.Thread:
 def _watch_if_overdue(
     ledger: Ledger,
     free_bytes: Callable[[], int],
-    webhook: Webhook | None,
+    webhook: WebhookChannel | None,
     clock: Callable[[], float] | None = None,
     channels: Sequence[Channel] = (),
 ) -> bool:

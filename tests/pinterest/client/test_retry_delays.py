@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.pinterest.client.retry_delays import _MAX_RETRY_AFTER_SECONDS, RetryPolicy, Wait, next_wait
 
-POLICY = RetryPolicy()
+POLICY = RetryPolicy(max_attempts=5, base_seconds=4.0, window_seconds=86_400.0)
 DAY = 86_400.0
 
 

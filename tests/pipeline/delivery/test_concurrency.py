@@ -9,7 +9,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver
-from worker.pipeline.delivery.sender import (
+from worker.pipeline.delivery.delivery_context import (
     _RATE_WAIT_SLOTS,
     _SLOW_ANSWER_SECONDS,
     INITIAL_SLOTS,
@@ -80,15 +80,15 @@ def test_without_a_rate_wait_slot_a_batch_is_scheduled_again(ledger: Ledger) -> 
     stage = Stage(ledger, FakePinterest())
     pend(ledger, place(ledger, rate=AccountRateLimit(1.0, 1)), 40, test=True)
     first, second = stage.batch()
-    sender = stage.sender
-    assert deliver(sender, first) == "settled"
+    context = stage.context
+    assert deliver(context, first) == "settled"
     with ExitStack() as stack:
         for _ in range(_RATE_WAIT_SLOTS):
-            stack.enter_context(sender.rate_wait_slots.acquire())
-        assert deliver(sender, second) == "skipped"
+            stack.enter_context(context.rate_wait_slots.acquire())
+        assert deliver(context, second) == "skipped"
     assert stage.slept == []
     stage.now = NOW + 1.0
-    assert deliver(sender, second) == "settled"
+    assert deliver(context, second) == "settled"
     assert stand(ledger) == {"tested": 40}
 
 
@@ -97,19 +97,19 @@ def test_a_queued_batch_gets_a_hint_when_a_slot_is_free(ledger: Ledger) -> None:
     pinterest = _Slow()
     stage = Stage(ledger, pinterest)
     pend(ledger, place(ledger), 60, test=True)
-    sender, made = stage.sender, stage.batch()
+    context, made = stage.context, stage.batch()
     stage.hinted.clear()
-    threads = [threading.Thread(target=deliver, args=(sender, number)) for number in made[:2]]
+    threads = [threading.Thread(target=deliver, args=(context, number)) for number in made[:2]]
     for thread in threads:
         thread.start()
     assert pinterest.both_are_here.wait(10)
-    assert deliver(sender, made[2]) == "queued"
+    assert deliver(context, made[2]) == "queued"
     assert stage.hinted == []
     pinterest.go_on.set()
     for thread in threads:
         thread.join(10)
     assert stage.hinted == [made[2]]
-    assert deliver(sender, made[2]) == "settled"
+    assert deliver(context, made[2]) == "settled"
     assert stand(ledger) == {"tested": 60}
 
 

@@ -23,7 +23,7 @@ from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
 from worker.pinterest.client.retry_delays import RetryPolicy, Wait
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
-from worker.pipeline.delivery.sender import PostponedError
+from worker.pipeline.delivery.delivery_context import PostponedError
 
 HOUR = 3_600
 
@@ -482,14 +482,14 @@ def test_every_request_is_measured_by_its_time_and_its_size(ledger: Ledger) -> N
     s = Stage(ledger, FakePinterest(answer(503), trouble(SendFailure.UNKNOWN), accepted))
     s.batch()
     (batch_id,) = s.hinted
-    sender = s.sender
+    context = s.context
     for _ in range(3):
         try:
-            deliver(sender, batch_id)
+            deliver(context, batch_id)
         except PostponedError as postponed:
-            postpone_delivery(sender, postponed)
+            postpone_delivery(context, postponed)
         s.now += 60
-    sender.meter.write(ledger)
+    context.meter.write(ledger)
 
     found = measured(ledger)
     for status in ("5xx", "none", "2xx"):
@@ -545,7 +545,7 @@ def test_only_an_event_without_a_clear_result_may_have_arrived(ledger: Ledger) -
 
 def test_a_wrong_statement_is_not_tried_again_but_an_outage_is(ledger: Ledger) -> None:
     slept: list[float] = []
-    sender = replace(stage(ledger, accepted).sender, sleep=slept.append)
+    context = replace(stage(ledger, accepted).context, sleep=slept.append)
     tries = iter([LedgerBusyError("busy"), None])
 
     def work(_connection: Connection) -> str:
@@ -554,7 +554,7 @@ def test_a_wrong_statement_is_not_tried_again_but_an_outage_is(ledger: Ledger) -
             raise error
         return "done"
 
-    assert (sender.write(work), len(slept)) == ("done", 1)
+    assert (context.write(work), len(slept)) == ("done", 1)
     with pytest.raises(ZeroDivisionError):
-        sender.write(lambda _connection: 1 // 0)
+        context.write(lambda _connection: 1 // 0)
     assert len(slept) == 1

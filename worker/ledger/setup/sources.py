@@ -37,7 +37,7 @@ ALERT_THRESHOLDS: dict[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Hold one source. ``options`` has the fields of `SourceOptions` in the Management API."""
+    """Hold one source. ``options`` may hold the fields of `_SourceOptions` in `worker/api/sources.py`."""
 
     id: str
     name: str

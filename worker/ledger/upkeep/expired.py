@@ -1,4 +1,4 @@
-"""Delete rows that were kept long enough. `worker/retention.py` says how long that is."""
+"""Delete expired deliveries with their batches, and expired rows of other tables."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ _SECONDS_PER_DAY = 86_400
 
 
 def ended_delivery_ids(connection: Connection, before: float, limit: int) -> list[int]:
-    """Return some of the deliveries that ended before a time, the oldest first."""
+    """Return the ids of up to ``limit`` deliveries that ended before a time: those that ended first, in order of id."""
     by_themselves = (
         select(delivery.c.id)
         .where(delivery.c.ended_at < before, delivery.c.state != State.OPEN.value)
@@ -89,7 +89,7 @@ def purge_deliveries(
 
 
 def purge_batches(connection: Connection, settled_before: float, limit: int) -> int:
-    """Delete batches that no delivery refers to, with their attempts."""
+    """Delete up to ``limit`` batches that ended before a time and have no delivery any more, with their attempts."""
     referred = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id).exists()
     empty = select(batch.c.id).where(
         batch.c.settled_at < settled_before,
@@ -124,9 +124,9 @@ def _ended(before: float) -> Any:
 
 
 def purge_aged(connection: Connection, ended_before: float, now: float, limit: int) -> dict[str, int]:
-    """Delete rows whose time is over, up to ``limit`` of each large table; return how many of each kind.
+    """Delete expired rows of other tables, up to ``limit`` of each large one; return how many of each kind.
 
-    ``ended_before`` is the end of the retention that the operator sets.
+    ``ended_before`` is now minus RETENTION_DAYS.
     """
     today = int(now // _SECONDS_PER_DAY)
     large = {
@@ -160,7 +160,7 @@ def _days_ago(days: int, now: float) -> float:
 
 
 def _purge_credentials(connection: Connection, made_before: float) -> int:
-    """Delete access tokens that no integration and no batch uses.
+    """Delete access tokens that were stored before a time and that no integration and no batch uses.
 
     Locks them first and checks again: an operator may be giving the same token to an integration now.
     """

@@ -22,13 +22,13 @@ _BEYOND_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, for how long and at which intervals a batch is tried."""
+    """How often, for how long and at which intervals a batch is tried. `worker/settings.py` has the defaults."""
 
     # Attempts through Celery, including the first; later attempts wait in the ledger.
-    max_attempts: int = 5
-    base_seconds: float = 4.0
+    max_attempts: int
+    base_seconds: float
     # Counted from the first attempt.
-    window_seconds: float = 86_400.0
+    window_seconds: float
     # Maximum step between attempts.
     longest_seconds: float = 900.0
     # A Celery ETA must be well below the broker's visibility timeout (300 s), or the message runs twice.

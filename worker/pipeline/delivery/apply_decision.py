@@ -37,14 +37,8 @@ from worker.pinterest.client.breaker import (
 )
 from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_delays import Wait, next_wait
-from worker.pipeline.delivery.sender import (
-    DeliveryResult,
-    PostponedError,
-    Sender,
-    events_at_risk,
-    ids_without,
-    unknown_outcomes,
-)
+from worker.pipeline.delivery.at_risk import events_at_risk, ids_without, unknown_outcomes
+from worker.pipeline.delivery.delivery_context import DeliveryContext, DeliveryResult, PostponedError
 
 # Reason class of a pause: every part of a batch was refused with the same message.
 _ACCOUNT_REFUSED = "account_refused"
@@ -111,7 +105,7 @@ _ACTOR = "delivery"
 class Reaction:
     """Apply one answer to its batch."""
 
-    sender: Sender
+    context: DeliveryContext
     started: StartedBatch
     members: Sequence[Member]
     answer: Answer
@@ -145,7 +139,7 @@ class Reaction:
                 return self._again(retry, unreadable=True)
 
     def _measure(self) -> None:
-        meter = self.sender.meter
+        meter = self.context.meter
         meter.observe(measures.REQUEST_SECONDS, self.answer.seconds, _status_class(self.answer.status))
         meter.observe(measures.BATCH_EVENTS, len(self.members))
         if (tracer := tracing.tracer()) is not None:
@@ -159,7 +153,7 @@ class Reaction:
             )
 
     def _move_breaker(self, *, met_trouble: bool) -> None:
-        started, now = self.started, self.sender.now()
+        started, now = self.started, self.context.now()
         if not met_trouble and started.breaker_failures == 0:
             return
 
@@ -168,14 +162,14 @@ class Reaction:
             account = ad_accounts.find_credential(connection, started.credential_id, locked=True)
             before, after = Breaker(account.breaker_failures, account.breaker_open_until), CLOSED_BREAKER
             if met_trouble:
-                policy = self.sender.breaker_policy
+                policy = self.context.breaker_policy
                 after = breaker_after_failure(policy, before, now, probe=started.is_probe)
             if after == before:
                 return None
             ad_accounts.set_breaker(connection, started.credential_id, after.failures, after.open_until)
             return after
 
-        after = self.sender.write(move)
+        after = self.context.write(move)
         if after is None:
             return
         if after.open_until is not None or started.is_probe:
@@ -202,23 +196,23 @@ class Reaction:
     def _halve(self, verdict: Halve) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason, () if verdict.outcome_known else self.members)
         fault = _find_culprit(
-            self.sender.read(lambda connection: batch_history.related_batches(connection, self.started.id))
+            self.context.read(lambda connection: batch_history.related_batches(connection, self.started.id))
         )
         if fault is _Culprit.ACCOUNT:
             message = f"Every part of a batch was refused with the same message: {verdict.reason}"
             return self._pause(PauseCredential(_ACCOUNT_REFUSED, message))
         if len(self.members) == 1:
             return self._fail_single(verdict, fault)
-        risky = [] if verdict.outcome_known else self._at_risk(self.sender.now())
+        risky = [] if verdict.outcome_known else self._at_risk(self.context.now())
         ids = ids_without(self.members, risky)
         middle = (len(ids) + 1) // 2
         parts = [part for part in (ids[:middle], ids[middle:]) if part]
-        return self._split(parts, self.sender.now(), unknown_outcomes(risky, verdict.reason), self.started)
+        return self._split(parts, self.context.now(), unknown_outcomes(risky, verdict.reason), self.started)
 
     def _fail_single(self, verdict: Halve, fault: _Culprit) -> DeliveryResult:
         """Fail the event of a batch of one, unless the account may still be at fault."""
         if fault is _Culprit.UNDECIDED:
-            policy, dice, now = self.sender.policy, self.sender.dice, self.sender.now()
+            policy, dice, now = self.context.policy, self.context.dice, self.context.now()
             wait = next_wait(policy, self.started.attempt, self.started.first_tried_at, now, None, dice)
             if wait.stage != "over":
                 raise PostponedError(self.started, wait, reason_class=verdict.reason_class)
@@ -226,15 +220,15 @@ class Reaction:
 
     def _pause(self, verdict: PauseCredential) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason)
-        return pause_credential(self.sender, self.started, verdict.reason_class, verdict.reason)
+        return pause_credential(self.context, self.started, verdict.reason_class, verdict.reason)
 
     def _again(self, verdict: RetryLater, *, unreadable: bool = False) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason, () if verdict.outcome_known else self.members)
         wait = self._wait(verdict)
-        then = self.sender.now() + wait.seconds
+        then = self.context.now() + wait.seconds
         if verdict.reason_class == ReasonClass.RATE_LIMITED:
             account = self.started.ad_account
-            self.sender.write(lambda connection: ad_accounts.hold_requests_until(connection, account, then))
+            self.context.write(lambda connection: ad_accounts.hold_requests_until(connection, account, then))
         if wait.stage == "over":
             return self._finish([_failed_ending(member, verdict) for member in self.members])
         risky = [] if verdict.outcome_known else self._at_risk(then)
@@ -250,8 +244,8 @@ class Reaction:
 
     def _wait(self, verdict: RetryLater) -> Wait:
         attempts = self.started.attempts_spent + int(verdict.counts_attempt)
-        first_tried_at, now = self.started.first_tried_at, self.sender.now()
-        policy, dice = self.sender.policy, self.sender.dice
+        first_tried_at, now = self.started.first_tried_at, self.context.now()
+        policy, dice = self.context.policy, self.context.dice
         return next_wait(policy, max(attempts, 1), first_tried_at, now, verdict.after_seconds, dice)
 
     def _at_risk(self, then: float) -> list[Member]:
@@ -264,11 +258,11 @@ class Reaction:
         endings: Sequence[MemberResult],
         parent: StartedBatch,
     ) -> DeliveryResult:
-        return _replace_batch(self.sender, parent, self.members, parts, endings, not_before)
+        return _replace_batch(self.context, parent, self.members, parts, endings, not_before)
 
     def _finish(self, endings: Sequence[MemberResult]) -> DeliveryResult:
-        now = self.sender.now()
-        held = self.sender.write(
+        now = self.context.now()
+        held = self.context.write(
             lambda connection: batches.settle_batch(connection, self.started, self.members, endings, now)
         )
         failed = sum(ending.reason_class is not None for ending in endings)
@@ -276,8 +270,8 @@ class Reaction:
         return DeliveryResult.SETTLED if held else DeliveryResult.LEASE_LOST
 
     def _note(self, reason_class: str, reason: str, may_have_arrived: Sequence[Member] = ()) -> None:
-        attempt = Attempt(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
-        self.sender.write(
+        attempt = Attempt(self.context.now(), self.answer.seconds, self.answer.status, reason_class, reason)
+        self.context.write(
             lambda connection: batches.record_attempt(connection, self.started, attempt, may_have_arrived)
         )
 
@@ -289,9 +283,11 @@ def _status_class(status: int | None) -> str:
     return "429" if status == 429 else f"{status // 100}xx"
 
 
-def pause_credential(sender: Sender, started: StartedBatch, reason_class: str, reason: str) -> DeliveryResult:
+def pause_credential(
+    context: DeliveryContext, started: StartedBatch, reason_class: str, reason: str
+) -> DeliveryResult:
     """Pause the credential of a batch, and give the batch back without spending an attempt."""
-    now = sender.now()
+    now = context.now()
 
     def stop(connection: Connection) -> None:
         if ad_accounts.pause_credential(connection, started.credential_id, reason_class, reason, _ACTOR, now):
@@ -301,32 +297,32 @@ def pause_credential(sender: Sender, started: StartedBatch, reason_class: str, r
             )
         batches.requeue_batch(connection, started, now, spent=False)
 
-    sender.write(stop)
+    context.write(stop)
     log.error("account_paused", ad_account=started.ad_account_id, reason_class=str(reason_class))
     return DeliveryResult.PAUSED
 
 
 def split_off_unopened(
-    sender: Sender, started: StartedBatch, readable: Sequence[Member], unreadable: Sequence[Member]
+    context: DeliveryContext, started: StartedBatch, readable: Sequence[Member], unreadable: Sequence[Member]
 ) -> DeliveryResult:
     """Fail the events that cannot be opened, and move the others to a new batch."""
     reason = "The stored event cannot be opened: it was changed."
     endings = [MemberResult(member.id, "unopened", reason) for member in unreadable]
     parts = [[member.id for member in readable]] if readable else []
-    return _replace_batch(sender, started, [*readable, *unreadable], parts, endings, sender.now())
+    return _replace_batch(context, started, [*readable, *unreadable], parts, endings, context.now())
 
 
 def split_off_risky(
-    sender: Sender, started: StartedBatch, members: Sequence[Member], risky: Sequence[Member]
+    context: DeliveryContext, started: StartedBatch, members: Sequence[Member], risky: Sequence[Member]
 ) -> DeliveryResult:
     """Fail the events that could count twice until an operator decides, and move the others to a new batch."""
     ids = ids_without(members, risky)
     endings = unknown_outcomes(risky, "An earlier try had no clear answer.")
-    return _replace_batch(sender, started, members, [ids] if ids else [], endings, sender.now())
+    return _replace_batch(context, started, members, [ids] if ids else [], endings, context.now())
 
 
 def _replace_batch(
-    sender: Sender,
+    context: DeliveryContext,
     started: StartedBatch,
     members: Sequence[Member],
     parts: Sequence[Sequence[int]],
@@ -334,15 +330,15 @@ def _replace_batch(
     not_before: float,
 ) -> DeliveryResult:
     """Replace a batch by smaller ones, and apply the endings of the members that are in none of them."""
-    now = sender.now()
-    new_ids = sender.write(
+    now = context.now()
+    new_ids = context.write(
         lambda connection: batches.split_batch(connection, started, members, parts, endings, now, not_before)
     )
     if new_ids is None:
         return DeliveryResult.LEASE_LOST
     _log_settled(started, 0, len(endings), held=True)
-    if not_before <= sender.now():
-        sender.hint(new_ids)
+    if not_before <= context.now():
+        context.hint(new_ids)
     return DeliveryResult.SPLIT if new_ids else DeliveryResult.SETTLED
 
 

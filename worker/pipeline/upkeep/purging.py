@@ -1,4 +1,4 @@
-"""Remove expired rows, in small steps."""
+"""Delete expired rows, merge rows of counters, and sum the days of the shop's orders, in small steps."""
 
 import time
 from collections import Counter
@@ -28,7 +28,10 @@ _FOLDED = "folded"
 
 
 def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
-    """Remove rows older than their retention; return how many of each kind."""
+    """Delete expired rows, a few hundred of each kind at a time; return how many of each kind.
+
+    Ends after 20 seconds; the next run deletes the rest. ``retention_days`` is RETENTION_DAYS.
+    """
     before = now - retention_days * _SECONDS_PER_DAY
     lines_before = now - max(retention_days, retention.LEAST_IMPORTED_LINE_DAYS) * _SECONDS_PER_DAY
     deadline = time.monotonic() + _MAX_PURGE_SECONDS
@@ -87,7 +90,7 @@ def _fold(counter: str, since_hour: int, connection: Connection) -> int:
 
 
 def sum_order_days(ledger: Ledger, now: float) -> int:
-    """Sum up the days of the shop's orders that do not change any more; return how many days."""
+    """Store the sums of the days whose orders have changed since their sums were stored; return how many days."""
     today, deadline = int(now // _SECONDS_PER_DAY), time.monotonic() + _MAX_PURGE_SECONDS
     with ledger.write() as connection:
         days = order_days.drop_changed_days(connection, today - retention.ORDER_SUM_DAYS, today + 1, now)

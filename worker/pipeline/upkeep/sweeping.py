@@ -11,7 +11,7 @@ from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Attempt
 from worker.ledger.intake import inbox, leases
 from worker.pinterest.client.answer_decisions import ReasonClass
-from worker.pipeline.delivery.sender import events_at_risk, ids_without, unknown_outcomes
+from worker.pipeline.delivery.at_risk import events_at_risk, ids_without, unknown_outcomes
 
 log = logs.of(__name__)
 

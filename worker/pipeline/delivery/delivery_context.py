@@ -1,4 +1,4 @@
-"""Clients, limits and policies of batch delivery."""
+"""What the delivery of batches uses: ledger, client, policies and limits, and how it ends."""
 
 import random
 import threading
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.ledger.database import Ledger, is_ledger_unavailable
-from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, Member, MemberResult, StartedBatch
+from worker.ledger.delivery.batches import StartedBatch
 from worker.monitoring.meter import Meter
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import PinterestClient
@@ -108,8 +108,8 @@ _Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
-    """Hold the dependencies of sending; tests replace clock, sleep and random numbers."""
+class DeliveryContext:
+    """Hold what the delivery of batches uses; tests replace clock, sleep and random numbers."""
 
     ledger: Ledger
     client: PinterestClient
@@ -188,24 +188,3 @@ class PostponedError(Exception):
 
     def __str__(self) -> str:
         return f"batch {self.started.id} is due again in {self.wait.seconds:.1f} s"
-
-
-# Pinterest may not deduplicate a second copy of an older event.
-_DEDUP_SECONDS = 3_600
-
-
-def events_at_risk(members: Sequence[Member], then: float, *, offline: bool) -> list[Member]:
-    """Return the events that could count twice if they are sent again at `then`."""
-    return [member for member in members if offline or member.event_time < then - _DEDUP_SECONDS]
-
-
-def ids_without(members: Sequence[Member], risky: Sequence[Member]) -> list[int]:
-    """Return the ids of the members that are not at risk."""
-    risky_ids = {member.id for member in risky}
-    return [member.id for member in members if member.id not in risky_ids]
-
-
-def unknown_outcomes(risky: Sequence[Member], reason: str) -> list[MemberResult]:
-    """Return results for events that an operator has to retry or discard."""
-    message = f"Pinterest may have it already, and a second copy could count twice. {reason}"
-    return [MemberResult(member.id, UNKNOWN_OUTCOME, message) for member in risky]
