@@ -75,6 +75,8 @@ def test_the_documented_payloads_pass(event: dict[str, Any]) -> None:
             "user_data has a value that is not a SHA-256 hash.",
         ),
         ("user_data.em", ["0 " * 32], "user_data has a value that is not a SHA-256 hash."),
+        ("user_data.em", ["a" * 63, "b" * 65], "user_data has a value that is not a SHA-256 hash."),
+        ("user_data.em", ["a" * 31 + "," + "a" * 32], "user_data has a value that is not a SHA-256 hash."),
         ("user_data.em", [7], "user_data has a value that is not a SHA-256 hash."),
         ("user_data.em", ["A" * 64], "user_data has a value that is not a SHA-256 hash."),
         (

@@ -223,16 +223,17 @@ def _check_user_data(user_data: Mapping[str, Any]) -> str | None:
 
 
 def _are_hashes(digests: list[Any]) -> bool:
+    # Far faster than a regular expression for each: without the hex digits, only the commas remain, and a comma
+    # follows each 64 of them.
+    commas = "," * (len(digests) - 1)
     try:
-        joined = "".join(digests)
-        return set(map(len, digests)) <= {64} and _are_hex_digits(joined)
+        joined = ",".join(digests)
+        rest = joined.encode().translate(None, _HEX_DIGITS)
     except (TypeError, ValueError):
         return False
-
-
-def _are_hex_digits(text: str) -> bool:
-    # Ten times faster than a regular expression: without the hex digits, nothing may remain.
-    return not text.encode().translate(None, _HEX_DIGITS)
+    return (
+        joined[64::65] == commas and len(joined) == max(65 * len(digests) - 1, 0) and rest == commas.encode()
+    )
 
 
 def _check_custom_data(custom_data: Mapping[str, Any]) -> str | None:
