@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, text, update
 
@@ -35,6 +34,8 @@ PAYLOAD = b"payload"
 # A `DedupKey` as a plain tuple, which is much faster to create.
 _PlainKey = tuple[int, bool, str, str]
 
+# Each look at a member of an enum calls a function.
+_OPEN = State.OPEN
 _OUTCOMES = {
     State.FAILED: tallies.FAILED,
     State.FILTERED: tallies.FILTERED,
@@ -43,8 +44,7 @@ _OUTCOMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
+class NewDelivery(NamedTuple):
     """Hold a new delivery. ``payload`` is already sealed under `PAYLOAD`."""
 
     source_id: str
@@ -116,9 +116,9 @@ def insert_deliveries(
     # Sorted by the unique key: otherwise two bulks that share events deadlock on PostgreSQL. Of two copies in one
     # bulk the signed one comes first, then the one received first.
     open_items = sorted(
-        (item for item in new if item.state is State.OPEN), key=lambda item: (item.unique_key, -item.trust)
+        (item for item in new if item.state is _OPEN), key=lambda item: (item.unique_key, -item.trust)
     )
-    other_items = [item for item in new if item.state is not State.OPEN]
+    other_items = [item for item in new if item.state is not _OPEN]
     fresh, remembered, contradicted = _without_remembered(connection, vault, open_items)
     duplicates = _insert_fresh(connection, fresh, now)
     being_sent: list[NewDelivery] = []
@@ -153,7 +153,7 @@ def _with_their_orders(
     if not orders:
         return new
     keys = name_orders(connection, orders, now + BUSINESS_ID_DAYS * SECONDS_A_DAY)
-    return [item if item.order is None else replace(item, business_key=keys[item.order]) for item in new]
+    return [item if item.order is None else item._replace(business_key=keys[item.order]) for item in new]
 
 
 def _without_remembered(
@@ -163,9 +163,10 @@ def _without_remembered(
 
     Returns the others, the duplicates with their reason, and those of the others whose id was used for other content.
     """
-    recall = recall_ids(
-        connection, vault, [(DedupKey(*item.unique_key), item.business_key) for item in items]
-    )
+    id_pairs = ((DedupKey(*item.unique_key), item.business_key) for item in items)
+    recall = recall_ids(connection, vault, id_pairs) if items else None
+    if recall is None:
+        return list(items), [], []
     fresh: list[NewDelivery] = []
     duplicates: list[NewDelivery] = []
     contradicted: list[NewDelivery] = []
@@ -176,7 +177,7 @@ def _without_remembered(
         elif item.trust <= memory.trust or item.content_key == memory.content_key:
             at = shown_time(memory.accepted_at)
             reason = f"A copy of this event was accepted before, at {at}. It is no longer stored."
-            duplicates.append(replace(item, reason=reason))
+            duplicates.append(item._replace(reason=reason))
         elif memory.may_have_arrived:
             fresh.append(_warned(item))
             contradicted.append(item)
@@ -207,14 +208,17 @@ def _release_business_keys(connection: Connection, keys: Iterable[bytes], before
     return released
 
 
-def _insert_once(connection: Connection, items: Sequence[NewDelivery]) -> set[_PlainKey]:
-    rows = insert_all(connection, delivery, [_values(item, 0.0) for item in items], _unless_it_is_there)
-    return {(row[0], bool(row[1]), row[2], row[3]) for row in rows}
+def _insert_once(connection: Connection, items: Sequence[NewDelivery]) -> Sequence[Any]:
+    """Insert deliveries; return the unique keys of those that were written, as rows."""
+    return insert_all(connection, delivery, [_values(item, None) for item in items], _unless_it_is_there)
 
 
-def _left_out(items: Iterable[NewDelivery], written: set[_PlainKey]) -> list[NewDelivery]:
+def _left_out(items: Sequence[NewDelivery], rows: Sequence[Any]) -> list[NewDelivery]:
     """Return the deliveries that were not written. Of two with one key, the first was."""
     blocked: list[NewDelivery] = []
+    if len(rows) == len(items):
+        return blocked
+    written: set[_PlainKey] = {(row[0], bool(row[1]), row[2], row[3]) for row in rows}
     for item in items:
         if item.unique_key in written:
             written.discard(item.unique_key)
@@ -274,9 +278,8 @@ def _claim_each_key_once(
 
 
 def _warned(item: NewDelivery) -> NewDelivery:
-    return replace(
-        item, warning=f"{item.warning} {MAY_BE_COUNTED_ONCE}" if item.warning else MAY_BE_COUNTED_ONCE
-    )
+    warning = f"{item.warning} {MAY_BE_COUNTED_ONCE}" if item.warning else MAY_BE_COUNTED_ONCE
+    return item._replace(warning=warning)
 
 
 def _unless_it_is_there(new: Any) -> Any:
@@ -285,28 +288,26 @@ def _unless_it_is_there(new: Any) -> Any:
     return new.on_conflict_do_nothing().returning(*key)
 
 
-# Costs a tenth of `dataclasses.asdict`, which walks into every value.
 _PLAIN = tuple(
-    field.name
-    for field in fields(NewDelivery)
-    if field.name not in ("source_id", "qualities", "problems", "identifiers", "state", "trust", "order")
+    name
+    for name in NewDelivery._fields
+    if name not in ("source_id", "qualities", "problems", "identifiers", "state", "trust", "order")
 )
 _read_plain = attrgetter(*_PLAIN)
 
 
-def _values(item: NewDelivery, now: float) -> dict[str, Any]:
+def _values(item: NewDelivery, ended_at: float | None) -> dict[str, Any]:
     values = dict(zip(_PLAIN, _read_plain(item), strict=True))
-    values["state"] = item.state.value
-    # A driver is slower with an enum member.
-    values["trust"] = item.trust.value
-    values["ended_at"] = None if item.state is State.OPEN else now
+    # A driver is slower with an enum member, and the member's ``value`` is slower than ``int``.
+    values["state"] = int(item.state)
+    values["trust"] = int(item.trust)
+    values["ended_at"] = ended_at
     return values
 
 
 def _duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
     return _values(item, now) | {
         "state": State.DUPLICATE.value,
-        "ended_at": now,
         "payload": None,
         "public_fields": None,
         "reason_class": "duplicate",
@@ -359,16 +360,18 @@ def _explain_duplicates(connection: Connection, duplicates: Sequence[NewDelivery
             changes["reason"] = (
                 f"A {item.event_name} event with this {noun} was accepted before, at {at}, with event id {event_id}."
             )
-        explained.append(replace(item, **changes) if changes else item)
+        explained.append(item._replace(**changes) if changes else item)
     return explained
+
+
+_read_counted = attrgetter("source_id", "integration_id", "event_name")
 
 
 def _count(
     open_items: Iterable[NewDelivery], other_items: Iterable[NewDelivery], duplicates: Iterable[NewDelivery]
 ) -> Counter[tallies.Entry]:
-    counts: Counter[tallies.Entry] = Counter()
-    for item in (*open_items, *other_items):
-        counts[_entry(item, tallies.CREATED)] += 1
+    created = Counter(map(_read_counted, (*open_items, *other_items)))
+    counts = Counter({tallies.Entry(*names, tallies.CREATED): n for names, n in created.items()})
     for item in other_items:
         counts[_entry(item, _OUTCOMES[item.state])] += 1
     for item in duplicates:
@@ -378,8 +381,13 @@ def _count(
 
 def _qualities(deliveries: Iterable[NewDelivery]) -> Counter[tallies.Entry]:
     # One entry per combination: there are few combinations and many more identifiers.
+    counts = Counter((_read_counted(item), item.qualities) for item in deliveries)
     return Counter(
-        _entry(item, tallies.QUALITY + ",".join(item.qualities)) for item in deliveries if item.qualities
+        {
+            tallies.Entry(*names, tallies.QUALITY + ",".join(qualities)): n
+            for (names, qualities), n in counts.items()
+            if qualities
+        }
     )
 
 

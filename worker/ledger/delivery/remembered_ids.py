@@ -4,7 +4,7 @@ While a delivery exists, unique indexes find its second copy. The ids of the oth
 as long as a copy may come: `EVENT_ID_DAYS` for an event id, `BUSINESS_ID_DAYS` for an order and the like.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -96,22 +96,23 @@ def _over_less_trusted(new: Any) -> Any:
 
 
 def recall_ids(
-    connection: Connection, vault: Vault, id_pairs: Sequence[tuple[DedupKey, bytes | None]]
-) -> Callable[[DedupKey, bytes | None], _Remembered | None]:
-    """Return a function that tells what is remembered of an event id and a business key."""
+    connection: Connection, vault: Vault, id_pairs: Iterable[tuple[DedupKey, bytes | None]]
+) -> Callable[[DedupKey, bytes | None], _Remembered | None] | None:
+    """Return a function that tells what is remembered of an event id and a business key; None if nothing is at all."""
+    # Usually nothing is remembered: events stay for longer than a copy may come.
+    if connection.scalar(select(func.max(remembered_id.c.last_day))) is None:
+        return None
     keys: dict[tuple[DedupKey, bytes | None], tuple[bytes, ...]] = {}
     by_key: dict[bytes, _Remembered] = {}
-    # Usually nothing is remembered: events stay for longer than a copy may come.
-    if id_pairs and connection.scalar(select(func.max(remembered_id.c.last_day))) is not None:
-        for key, business_key in id_pairs:
-            own_keys = () if business_key is None else (_business_memory_key(vault, key, business_key),)
-            keys[key, business_key] = (_event_key(vault, key), *own_keys)
-        for chunk in chunks(sorted({key for own_keys in keys.values() for key in own_keys})):
-            rows = select(remembered_id).where(is_among(connection, remembered_id.c.key, chunk))
-            for row in connection.execute(rows):
-                by_key[row.key] = _Remembered(
-                    row.accepted_at, row.trust, bool(row.may_have_arrived), row.content_key
-                )
+    for key, business_key in id_pairs:
+        own_keys = () if business_key is None else (_business_memory_key(vault, key, business_key),)
+        keys[key, business_key] = (_event_key(vault, key), *own_keys)
+    for chunk in chunks(sorted({key for own_keys in keys.values() for key in own_keys})):
+        rows = select(remembered_id).where(is_among(connection, remembered_id.c.key, chunk))
+        for row in connection.execute(rows):
+            by_key[row.key] = _Remembered(
+                row.accepted_at, row.trust, bool(row.may_have_arrived), row.content_key
+            )
 
     def recall(key: DedupKey, business_key: bytes | None) -> _Remembered | None:
         memories = [by_key[own] for own in keys.get((key, business_key), ()) if own in by_key]

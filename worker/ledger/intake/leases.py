@@ -6,7 +6,7 @@ A lease saves work but is not a fence: `inbox.take_events` decides who settles a
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -85,8 +85,7 @@ def _now(connection: Connection) -> ColumnElement[float]:
     return cast(extract("epoch", func.clock_timestamp()), Double)
 
 
-@dataclass(frozen=True, slots=True)
-class InboxGroup:
+class InboxGroup(NamedTuple):
     """Name the events of one source and trust. Groups take turns."""
 
     source_id: str

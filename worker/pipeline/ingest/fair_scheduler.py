@@ -7,7 +7,7 @@ public. Hints for those events arrive later and do nothing.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count, cycle
 from uuid import uuid4
 
@@ -254,4 +254,4 @@ def _oldest_free(
 
 
 def _without_bodies(rows: Sequence[Waiting]) -> list[Waiting]:
-    return [replace(row, body=b"") for row in rows]
+    return [row._replace(body=b"") for row in rows]

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -52,8 +53,7 @@ _SLICE_SECONDS = 1.0
 _STALL_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class _MappedEvent:
+class _MappedEvent(NamedTuple):
     """Hold the result of mapping one event."""
 
     source_id: str
@@ -64,7 +64,7 @@ class _MappedEvent:
     # The event itself, while its source is debugged.
     debug_input: NewInput | None = None
     # Integrations that could not map it, with the reasons. The event is parked for these alone.
-    parked_for: Mapping[int, str] = field(default_factory=dict)
+    parked_for: Mapping[int, str] = MappingProxyType({})
     # Whom the event is about, if someone is suppressed.
     named: Named | None = None
     # Maps a signed event without what only public calls said of its visitor.
@@ -268,7 +268,7 @@ def _map_one(
     try:
         opened = opened or open_row(vault, row)
         if groups := destinations.consent_groups(row.source_id):
-            opened = replace(opened, consent_groups=groups)
+            opened = opened._replace(consent_groups=groups)
         visitor = bulk_visitors.learn(opened, destinations.default_country(row.source_id), keep=is_own)
         if is_own:
             is_screened = destinations.screens and opened.trust is Trust.SIGNED
@@ -305,9 +305,13 @@ def _map_own(
     from_facts = partial(_map_event, opened, facts, destinations, clicks, vault, now)
     if facts is visitor or renews_consent(opened.event):
         # What others said does not decide whose suppression a new consent ends.
-        return within_budget(from_facts, lambda event: len(event.deliveries))
+        return within_budget(from_facts, _count_deliveries)
     map_event = partial(_map_event, opened, visitor, destinations, clicks, vault, now)
-    return replace(within_budget(map_event, lambda event: len(event.deliveries)), from_signed=from_facts)
+    return within_budget(map_event, _count_deliveries)._replace(from_signed=from_facts)
+
+
+def _count_deliveries(event: _MappedEvent) -> int:
+    return len(event.deliveries)
 
 
 def _map_event(

@@ -9,6 +9,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from itertools import chain, repeat
 from math import inf
+from types import MappingProxyType
 from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -78,11 +79,15 @@ class Destination:
         return _zone(self.source.options.get("time_zone") or "UTC")
 
 
+_NO_GROUPS: Mapping[str, str] = MappingProxyType({})
+
+
 class Destinations:
     """Hold the sources of one bulk with their enabled integrations."""
 
     def __init__(self, connection: Connection, source_ids: Iterable[str], earliest: float = inf) -> None:
         self._sources: dict[str, Source] = {}
+        self._consent_groups: dict[str, Mapping[str, str]] = {}
         self._integrations: dict[str, list[Integration]] = {}
         self._targets: dict[str, list[Destination]] = {}
         self._unreadable: dict[str, dict[int, ConfigError]] = {}
@@ -92,6 +97,7 @@ class Destinations:
             source = sources.load_source(connection, source_id)
             if source is not None:
                 self._sources[source_id] = source
+                self._consent_groups[source_id] = source.consent_groups
                 enabled = [
                     row for row in integrations.integrations_of_source(connection, source_id) if row.enabled
                 ]
@@ -134,8 +140,7 @@ class Destinations:
 
     def consent_groups(self, source_id: str) -> Mapping[str, str]:
         """Return a source's own names of a consent tool's groups."""
-        source = self._sources.get(source_id)
-        return source.consent_groups if source else {}
+        return self._consent_groups.get(source_id, _NO_GROUPS)
 
     def default_country(self, source_id: str) -> str | None:
         """Return the default country of a source's phone numbers."""
@@ -163,6 +168,11 @@ def _read_options(config: str, consent_categories: tuple[str, ...]) -> Options:
     return Options.from_config(json.loads(config), consent_categories)
 
 
+# Each look at a member of an enum calls a function, and ``Mapped | Failed`` makes an object.
+_SIGNED, _OPEN = Trust.SIGNED, State.OPEN
+_MAPPED_OR_FAILED = (Mapped, Failed)
+_Payload = Mapping[str, Any] | None
+
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 _LATEST = 2**32
 
@@ -181,7 +191,7 @@ def to_deliveries(
         opened.event, opened.received, visitor, target.options, now, default_consent, explain
     )
     names = target.source.options.get("signed_only_events")
-    if names and opened.trust is Trust.PUBLIC:
+    if names and opened.trust is not _SIGNED:
         outcomes = drop_signed_only(outcomes, names, target.options)
         # Anyone can send an unsigned refund; where unsigned sales do not count, it does not either.
         outcomes = [
@@ -191,7 +201,9 @@ def to_deliveries(
 
 
 def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vault: Vault) -> NewDelivery:
-    row, text = opened.row, _text(outcome)
+    row = opened.row
+    payload = outcome.payload if isinstance(outcome, _MAPPED_OR_FAILED) else None
+    text = encode_payload(payload) if payload is not None else None
     return NewDelivery(
         source_id=row.source_id,
         integration_id=target.integration.number,
@@ -208,11 +220,11 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
         problems=_found_problems(outcome, opened.received) if outcome.problems else (),
-        identifiers=_identifiers(outcome) if target.screens else ((), ()),
-        order_key=_order_key(outcome, opened, target.options, vault),
+        identifiers=_identifiers(payload) if target.screens else ((), ()),
+        order_key=_order_key(payload, opened, target.options, vault),
         **_counted_once_by(outcome, target, opened, vault),
         **_of_kind(outcome, row, vault),
-        **_sale(outcome, target.time_zone),
+        **_sale(outcome, payload, target.time_zone),
     )
 
 
@@ -236,26 +248,20 @@ def _proxy_address(kind: Problem, received: Received) -> str | None:
         return None
 
 
-def _identifiers(outcome: Outcome) -> tuple[Sequence[str], Sequence[str]]:
-    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+def _identifiers(payload: _Payload) -> tuple[Sequence[str], Sequence[str]]:
     data = (payload or {}).get("user_data") or {}
     return data.get("em", ()), data.get("external_id", ())
 
 
 def _public_fields(outcome: Outcome, trust: Trust) -> str | None:
     """Return what only public calls gave a signed event. Of a public event they gave everything."""
-    return outcome.public_fields if trust is Trust.SIGNED and isinstance(outcome, Mapped | Failed) else None
-
-
-def _text(outcome: Outcome) -> bytes | None:
-    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
-    return encode_payload(payload) if payload is not None else None
+    return outcome.public_fields if trust is _SIGNED and isinstance(outcome, _MAPPED_OR_FAILED) else None
 
 
 def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
     if isinstance(outcome, Mapped):
         return {
-            "state": State.OPEN,
+            "state": _OPEN,
             "event_name": outcome.event_name,
             "event_time": outcome.event_time,
             "offline": outcome.offline,
@@ -285,13 +291,12 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
     }
 
 
-def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
+def _sale(outcome: Outcome, payload: _Payload, zone: tzinfo) -> dict[str, Any]:
     """Return the sales columns: what the event adds to its day once it is delivered, or what it takes back."""
     if isinstance(outcome, Dropped) and outcome.refund is not None:
         event_time, amount = outcome.event_time, outcome.refund.amount
         data = {"currency": outcome.refund.currency, "value": amount.text if amount is not None else None}
     else:
-        payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
         event_time, data = (payload or {}).get("event_time"), (payload or {}).get("custom_data") or {}
     # An event that fails as too old may have any time.
     if event_time is None or not 0 <= event_time <= _LATEST:
@@ -322,13 +327,12 @@ def _qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
     """Return the match-quality marks of an event, in a fixed order."""
     if isinstance(outcome, Failed):
         return (INVALID + outcome.reason_class,)
-    marks = ((COMPUTED, outcome.computed), (LATE, outcome.late))
-    return (*outcome.identifiers, *(word for word, holds in marks if holds))
+    marks = (*outcome.identifiers, COMPUTED) if outcome.computed else outcome.identifiers
+    return (*marks, LATE) if outcome.late else marks
 
 
-def _order_key(outcome: Outcome, opened: OpenedEvent, options: Options, vault: Vault) -> bytes | None:
+def _order_key(payload: _Payload, opened: OpenedEvent, options: Options, vault: Vault) -> bytes | None:
     """Return a keyed hash of the order id, so that a search finds an order that is not sent, too."""
-    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
     if payload is not None:
         order_id = (payload.get("custom_data") or {}).get("order_id")
     elif opened.event.get("properties"):
@@ -342,7 +346,7 @@ def _counted_once_by(
     outcome: Outcome, target: Destination, opened: OpenedEvent, vault: Vault
 ) -> dict[str, Any]:
     """Return keyed hashes of what counts once, whatever its event ids; none if the integration counts event ids."""
-    if not isinstance(outcome, Mapped | Failed) or not target.options.dedupe_by_business_id:
+    if not isinstance(outcome, _MAPPED_OR_FAILED) or not target.options.dedupe_by_business_id:
         return {}
     name, payload, source_id = outcome.event_name, outcome.payload, opened.row.source_id
     if not name or not payload:
@@ -378,16 +382,18 @@ def _order_identity(data: Mapping[str, Any], opened: OpenedEvent, vault: Vault) 
         guesses=tuple(vault.keyed_hash(kind, source_id, guess) for kind, guess in guesses),
         meets=tuple(vault.keyed_hash("order or order id", source_id, guess) for _, guess in guesses),
         amount_key=vault.keyed_hash("amount", currency, _plain(value)) if currency and value else None,
-        connects=opened.trust is Trust.SIGNED and system_key is not None,
+        connects=opened.trust is _SIGNED and system_key is not None,
     )
 
 
-def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | None:
+def _content_key(payload: _Payload, vault: Vault) -> bytes | None:
     """Return a keyed hash of order id, currency and value, to compare two copies of an event; None without them.
 
     The source is not included: a shop may send the browser's and the server's copy through two sources.
     """
-    data = (payload or {}).get("custom_data") or {}
+    data = (payload or {}).get("custom_data")
+    if not data:
+        return None
     order_id, currency, value = (data.get(name) or "" for name in ("order_id", "currency", "value"))
     if not (order_id or currency or value):
         return None
@@ -451,14 +457,16 @@ class BulkVisitors:
 
         With ``keep`` the visitor is written later; without, the event only informs this bulk.
         """
-        everything = self._everything.learn(opened, opened.keys, default_country, keep=keep)
-        if opened.trust is Trust.SIGNED:
-            signed = self._signed.learn(opened, opened.keys, default_country, keep=keep)
+        keys = opened.keys
+        everything = self._everything.learn(opened, keys, default_country, keep=keep)
+        if opened.trust is _SIGNED:
+            signed = self._signed.learn(opened, keys, default_country, keep=keep)
             return visitor_for_signed_event(signed, everything)
         # Anyone with the pipeline key can send any user id, but not guess the random id of another browser.
         if opened.row.anonymous_key is not None:
             self._signed.learn_from_device(opened, opened.row.anonymous_key, keep=keep)
-        return visitor_for_public_event(self._signed.known(opened.keys), everything)
+        signed = self._signed.known(keys)
+        return everything if signed is Visitor.EMPTY else visitor_for_public_event(signed, everything)
 
     def signed_facts(self, opened: OpenedEvent, visitor: Visitor) -> Visitor:
         """Return the visitor of a signed event without what only public calls said; the same object if that is all.
@@ -498,14 +506,16 @@ class _Layer:
         """Return the visitor updated by the event, and remember it."""
         before = self.known(keys)
         identifies = opened.event.get("type") == "identify"
-        known_keys = [key for key in keys if key in self._current]
-        if known_keys and self._is_older(opened, known_keys[0]):
+        known_key = next((key for key in keys if key in self._current), None)
+        if known_key is not None and self._is_older(opened, known_key):
             of_event = _apply(Visitor.EMPTY, opened, default_country)
             # The first argument takes precedence: the newer visitor, unless that is another person.
             is_other = are_different_people(before, of_event)
             visitor = _join_visitors(of_event, before) if is_other else _join_visitors(before, of_event)
         else:
             visitor = _apply(before, opened, default_country)
+            if visitor is before and not identifies:
+                return visitor
         if without_click_ids(before) is not before and without_click_ids(visitor) is visitor:
             self._forget_clicks(keys, keep=keep)
         if identifies or visitor != before:
@@ -527,6 +537,8 @@ class _Layer:
             before = self._signed_out(key, opened, only_click_ids(before))
             self._set(key, before, keep=keep)
         after = _with_click_ids(before, opened)
+        if after is before and opened.click_ids.epik is None and opened.click_ids.pin_unauth is None:
+            return
         if after != before and without_click_ids(after) is after:
             self._set(key, after, keep=keep)
             return
@@ -545,7 +557,8 @@ class _Layer:
 
     def known(self, keys: Iterable[bytes]) -> Visitor:
         """Return the visitor of these keys: the person's first, then the device's."""
-        layers = [self._current[key] for key in keys if key in self._current]
+        current = self._current
+        layers = [current[key] for key in keys if key in current]
         if not layers:
             return Visitor.EMPTY
         return layers[0] if len(layers) == 1 else _join_visitors(*layers)
