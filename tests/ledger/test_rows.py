@@ -41,6 +41,27 @@ def test_whole_numbers_and_fractions_share_a_column_and_bytes_stay_as_they_are(l
     assert found == list(zip(bodies, map(float, times), strict=True))
 
 
+@pytest.mark.parametrize("count", [1, 2, 500])
+@pytest.mark.parametrize("body", [b"", b'{"a",NULL}', b"x" * 300])
+def test_columns_with_the_same_value_in_each_row_keep_it(ledger: Ledger, count: int, body: bytes) -> None:
+    rows = [
+        {"key": number.to_bytes(2, "big"), "body": body, "version": 1, "updated_at": 1.5}
+        for number in range(count)
+    ]
+    with ledger.write() as connection:
+        insert_all(connection, visitor, rows)
+        found = connection.execute(select(visitor.c.body, visitor.c.version, visitor.c.updated_at)).all()
+    assert found == [(body, 1, 1.5)] * count
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("array", [[7] * 3, [None, 7], [2**40] * 2, [True, True], ["é"] * 2, [["a"], ["a"]]])
+def test_postgresql_gets_an_array_as_it_is(shared_postgresql: Ledger, array: list[Any]) -> None:
+    with shared_postgresql.read() as connection:
+        cursor: Any = connection.connection.cursor()
+        assert cursor.execute("SELECT %s", (array,)).fetchone() == (array,)
+
+
 def test_only_inserted_rows_are_returned(ledger: Ledger) -> None:
     def row(key: bytes) -> dict[str, Any]:
         return {"key": key, "body": b"", "version": 1, "updated_at": 0.0}

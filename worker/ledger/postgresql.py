@@ -56,6 +56,17 @@ class _Connection(psycopg.Connection[Any]):
             raise psycopg.OperationalError("the server did not answer in time") from None
 
 
+class _ArrayDumper(ListBinaryDumper):
+    """Dump one value for all where they are equal, as in most columns of a bulk: the driver dumps each in Python."""
+
+    def dump(self, obj: list[Any]) -> Any:
+        if len(obj) < 2 or isinstance(obj[0], list) or obj.count(obj[0]) < len(obj):
+            return super().dump(obj)
+        # Before the values there are five numbers of four bytes; the fourth is how many values follow.
+        one = bytes(super().dump(obj[:1]) or b"")
+        return one[:12] + len(obj).to_bytes(4, "big") + one[16:20] + one[20:] * len(obj)
+
+
 @contextmanager
 def _hurried(connection: Any) -> Iterator[None]:
     """Wait only a few seconds for each answer on a driver's connection."""
@@ -138,7 +149,7 @@ def _connect_with(engine: Engine, patience_seconds: float | None) -> None:
         connection = _Connection.connect(*arguments, **keywords)
         connection.patience_seconds = patience_seconds
         # As text, an array of sealed bodies is twice as long and is parsed digit by digit.
-        connection.adapters.register_dumper(list, ListBinaryDumper)
+        connection.adapters.register_dumper(list, _ArrayDumper)
         return connection
 
     event.listen(engine, "do_connect", connect)
