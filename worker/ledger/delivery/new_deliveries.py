@@ -95,10 +95,6 @@ class NewDelivery(NamedTuple):
     def business_scope(self) -> tuple[bytes, int, bool] | None:
         return None if self.business_key is None else (self.business_key, self.ad_account, self.test)
 
-    @property
-    def content(self) -> Content:
-        return Content(self.content_key, self.order_key, self.currency, self.value_thousandths)
-
 
 def insert_deliveries(
     connection: Connection, vault: Vault, new: Sequence[NewDelivery], now: float
@@ -270,7 +266,8 @@ def _claim_each_key_once(
     for item in blocked:
         keys = {item.unique_key} | ({item.business_scope} - {None})
         if taken_keys.isdisjoint(keys):
-            claims.append((Claim(DedupKey(*item.unique_key), item.content, item.business_key), item))
+            content = Content(item.content_key, item.order_key, item.currency, item.value_thousandths)
+            claims.append((Claim(DedupKey(*item.unique_key), content, item.business_key), item))
             taken_keys |= keys
         else:
             repeated.append(item)
