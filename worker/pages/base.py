@@ -75,8 +75,8 @@ class _Pages(Blueprint):
         self, rule: str, endpoint: str | None = None, view_func: Any = None, *args: Any, **options: Any
     ) -> None:
         """Serve an address. Without an endpoint, it is the name of the view without the underscore."""
-        named = endpoint or view_func.__name__.removeprefix("_")
-        super().add_url_rule(rule, named, view_func, *args, **options)
+        name = endpoint or view_func.__name__.removeprefix("_")
+        super().add_url_rule(rule, name, view_func, *args, **options)
 
 
 blueprint = _Pages(
@@ -215,10 +215,10 @@ def _form_secret() -> str:
 
 def _asset_url(name: str) -> str:
     """Return the URL of a static file, with a hash of its content so that browsers may cache it."""
-    known: dict[str, str] = current_app.extensions.setdefault("signal-assets", {})
-    if name not in known:
-        known[name] = sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
-    return url_for("ui.static", filename=name, v=known[name])
+    hashes: dict[str, str] = current_app.extensions.setdefault("signal-assets", {})
+    if name not in hashes:
+        hashes[name] = sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
+    return url_for("ui.static", filename=name, v=hashes[name])
 
 
 def redirect_to(endpoint: str, notice: str, **values: Any) -> AnyResponse:
@@ -238,7 +238,7 @@ def _check_form() -> None:
 
 def _sign_in_first() -> AnyResponse:
     if request.method in ("GET", "HEAD"):
-        here = request.full_path.rstrip("?")
-        return redirect(url_for("ui.sign_in_page", next=here if here != "/" else None), 303)
+        path = request.full_path.rstrip("?")
+        return redirect(url_for("ui.sign_in_page", next=path if path != "/" else None), 303)
     sentence = "Your session has ended. Nothing was changed. Sign in and send the form again."
     return _error_page(401, sentence)

@@ -38,9 +38,9 @@ def draw_outcomes(bars: Sequence[Bar], before: Sequence[Bar], span: Span) -> Mar
         )
         for bar in bars
     ]
-    shown = _shown_in(span)
-    zones = ("UTC",) if shown == "day" else ()
-    return _draw_chart("Deliveries", columns, shown=shown, before=[bar.total for bar in before], zones=zones)
+    scale = _shown_in(span)
+    zones = ("UTC",) if scale == "day" else ()
+    return _draw_chart("Deliveries", columns, scale=scale, before=[bar.total for bar in before], zones=zones)
 
 
 def draw_latencies(latencies: Sequence[Latency], span: Span) -> Markup:
@@ -55,7 +55,7 @@ def draw_latencies(latencies: Sequence[Latency], span: Span) -> Markup:
         )
         for latency in latencies
     ]
-    return _draw_chart("Latency", columns, shown=_shown_in(span), unit=duration_text)
+    return _draw_chart("Latency", columns, scale=_shown_in(span), unit=duration_text)
 
 
 def draw_counts(
@@ -70,7 +70,7 @@ def _draw_chart(
     what: str,
     columns: Sequence[_Column],
     *,
-    shown: str = "day",
+    scale: str = "day",
     unit: Callable[[float], str] = lambda n: f"{n:,.0f}",
     top: float = 0,
     before: Sequence[float] = (),
@@ -86,17 +86,15 @@ def _draw_chart(
     scaled = [[(name, n / marks[-1]) for name, n in column.parts] for column in columns]
     line = [n / marks[-1] for n in before]
     n = len(columns)
-    every = next((size for size in range(1, n + 1) if n % size == 0 and n / size <= _MOST_TICKS), 1)
+    step = next((size for size in range(1, n + 1) if n % size == 0 and n / size <= _MOST_TICKS), 1)
     return Markup(
         '<div class="plot" data-chart="{}"><div class="marks" aria-hidden="true">{}</div>{}'
         '<div class="ticks" aria-hidden="true">{}</div></div><output class="readout small soft"></output>{}'
     ).format(
         what,
         Markup("").join(Markup("<span>{}</span>").format(unit(mark)) for mark in reversed(marks)),
-        _drawn(scaled, line, len(marks) - 1, [_title(column, shown) for column in columns]),
-        Markup("").join(
-            Markup("<span>{}</span>").format(_tick(column, shown)) for column in columns[::every]
-        ),
+        _drawn(scaled, line, len(marks) - 1, [_title(column, scale) for column in columns]),
+        Markup("").join(Markup("<span>{}</span>").format(_tick(column, scale)) for column in columns[::step]),
         Markup('<p class="small soft">{}</p>').format(day_note(zones)) if zones else "",
     )
 
@@ -120,15 +118,15 @@ def _utc_day(seconds: float) -> str:
     return iso(seconds)[:10]
 
 
-def _tick(column: _Column, shown: str) -> str:
+def _tick(column: _Column, scale: str) -> str:
     if isinstance(column.begins, str):
         return column.begins[5:]
-    return _utc_day(column.begins)[5:] if shown == "day" else time_tag(column.begins, shown)
+    return _utc_day(column.begins)[5:] if scale == "day" else time_tag(column.begins, scale)
 
 
-def _title(column: _Column, shown: str) -> Markup:
+def _title(column: _Column, scale: str) -> Markup:
     """Return the attributes and the title of a column; `ui.js` changes the time to the viewer's zone."""
-    if isinstance(column.begins, str) or shown == "day":
+    if isinstance(column.begins, str) or scale == "day":
         day = column.begins if isinstance(column.begins, str) else f"{_utc_day(column.begins)} UTC"
         return Markup('<g class="column" data-text="{}: {}"><title>{}: {}</title>').format(
             day, column.text, day, column.text
@@ -184,15 +182,15 @@ def _drawn(
 ) -> Markup:
     """Draw columns of stacked parts, each part as a share of the height, over a grid of ``steps``."""
     step = _WIDTH / max(1, len(columns))
-    drawn = []
+    shapes = []
     for index, (parts, title) in enumerate(zip(columns, titles, strict=True)):
         x, top = index * step + step * _GAP / 2, float(_HEIGHT)
-        drawn.append(title + _rect(index * step, 0, step, _HEIGHT, "hit"))
+        shapes.append(title + _rect(index * step, 0, step, _HEIGHT, "hit"))
         for name, part in parts:
             if part:
                 top -= part * _HEIGHT
-                drawn.append(_rect(x, top, step * (1 - _GAP), part * _HEIGHT, name))
-        drawn.append(Markup("</g>"))
+                shapes.append(_rect(x, top, step * (1 - _GAP), part * _HEIGHT, name))
+        shapes.append(Markup("</g>"))
     points = " ".join(f"{(n + 0.5) * step:.1f},{_HEIGHT * (1 - part):.1f}" for n, part in enumerate(line))
     return Markup(
         '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
@@ -201,7 +199,7 @@ def _drawn(
         _WIDTH,
         _HEIGHT,
         "".join(f"M0 {_HEIGHT * n / steps:.1f}H{_WIDTH}" for n in range(steps)),
-        Markup("").join(drawn),
+        Markup("").join(shapes),
         Markup('<polyline class="before" points="{}"/>').format(points) if any(line) else "",
     )
 

@@ -37,25 +37,25 @@ class Form:
     def load(self, schema: Schema, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """Validate a body. None means that the form now has errors."""
         try:
-            loaded: dict[str, Any] = schema.load(body)
+            values: dict[str, Any] = schema.load(body)
         except ValidationError as error:
             self._note(error.messages, body)
             return None
-        return loaded
+        return values
 
-    def _note(self, messages: Any, given: Any = None, path: str = "", which: str = "") -> None:
+    def _note(self, messages: Any, value: Any = None, path: str = "", place: str = "") -> None:
         if isinstance(messages, Mapping):
             for key, inner in messages.items():
                 # The field holds the whole list, so the number of an item and its text go into the sentence.
                 is_name = isinstance(key, str) and key != "_schema"
-                part = _part_of(given, key)
+                part = _part_of(value, key)
                 quoted = f" (“{part[:_LONGEST_QUOTED]}”)" if isinstance(part, str) else ""
-                item = f"item {key + 1}{quoted}" if isinstance(key, int) else which
+                item = f"item {key + 1}{quoted}" if isinstance(key, int) else place
                 self._note(inner, part, f"{path}.{key}".lstrip(".") if is_name else path, item)
         elif isinstance(messages, list):
-            self._note(messages[0], given, path, which)
+            self._note(messages[0], value, path, place)
         else:
-            self._put(path, f"{which} {messages}".strip())
+            self._put(path, f"{place} {messages}".strip())
 
     def _put(self, path: str, words: str) -> None:
         name = self.names.get(path, path.rpartition(".")[2])
@@ -66,10 +66,10 @@ class Form:
             self.problem = as_sentence(f"{name}: {words}".removeprefix(": "))
 
 
-def _part_of(given: Any, key: object) -> Any:
+def _part_of(value: Any, key: object) -> Any:
     """Return what was given at a place that an error names; None if there is nothing."""
     try:
-        return given[key]
+        return value[key]
     except (KeyError, IndexError, TypeError):
         return None
 

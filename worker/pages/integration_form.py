@@ -45,19 +45,19 @@ class OverridesError(ValueError):
     """Raised for overrides that cannot be read; the message names the line."""
 
 
-def integration_values(shown: Mapping[str, Any]) -> dict[str, Any]:
+def integration_values(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of an integration's form, without the access token."""
-    config = shown["config"]
+    config = record["config"]
     values = {name: str(config[name]) for name in _TEXTS if name in config and config[name] is not None}
-    for name, usual in _FLAGS.items():
-        values[name] = "yes" if config.get(name, usual) else ""
+    for name, default in _FLAGS.items():
+        values[name] = "yes" if config.get(name, default) else ""
     send_user_id = config.get("send_user_id")
     return values | {
-        "name": shown["name"],
-        "source_id": shown["source_id"],
+        "name": record["name"],
+        "source_id": record["source_id"],
         "access_token": "",
         "rate_limit_rps": f"{config['rate_limit_rps']:g}",
-        "consent_categories": list(shown["consent_categories"]),
+        "consent_categories": list(record["consent_categories"]),
         "token_expires_at": config.get("token_expires_at", "")[:10],
         "advertiser_events": "\n".join(config.get("advertiser_events", [])),
         "event_overrides": _format_overrides(config.get("event_overrides", {})),
@@ -67,9 +67,9 @@ def integration_values(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 def sent_integration_values(form: Any) -> dict[str, Any]:
     """Return the sent values, to show them again. The access token is left out."""
-    ticked = {name: form.get(name, "") for name in _FLAGS}
+    flags = {name: form.get(name, "") for name in _FLAGS}
     categories = form.getlist("consent_categories")
-    return form_texts(form, _TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
+    return form_texts(form, _TEXTS) | flags | {"consent_categories": categories, "access_token": ""}
 
 
 def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,34 +77,34 @@ def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
     Null resets a value to its default. An empty token is left out.
     """
-    given = form_texts(form, _TEXTS)
-    ticked = {name: form.get(name) == "yes" for name in _FLAGS}
-    expires = given["token_expires_at"]
+    texts = form_texts(form, _TEXTS)
+    flags = {name: form.get(name) == "yes" for name in _FLAGS}
+    expires = texts["token_expires_at"]
     config: dict[str, Any] = {
-        "ad_account_id": given["ad_account_id"],
-        "rate_limit_rps": parse_number(given["rate_limit_rps"]),
-        "rate_limit_burst": parse_number(given["rate_limit_burst"]),
-        "field_mapping": given["field_mapping"] or None,
+        "ad_account_id": texts["ad_account_id"],
+        "rate_limit_rps": parse_number(texts["rate_limit_rps"]),
+        "rate_limit_burst": parse_number(texts["rate_limit_burst"]),
+        "field_mapping": texts["field_mapping"] or None,
         "token_expires_at": f"{expires}T00:00:00Z" if expires else None,
         "event_overrides": overrides or None,
         "advertiser_events": list(
-            dict.fromkeys([*split_lines(given["advertiser_events"]), *form.getlist("defined")])
+            dict.fromkeys([*split_lines(texts["advertiser_events"]), *form.getlist("defined")])
         )
         or None,
-        "default_country": given["default_country"] or None,
-        "default_currency": given["default_currency"] or None,
-        "send_user_id": _YES_NO.get(given["send_user_id"]),
-        "product_id_source": given["product_id_source"] or None,
-        "product_id_prefix": given["product_id_prefix"] or None,
-        "product_id_suffix": given["product_id_suffix"] or None,
-        "value_basis": given["value_basis"] or None,
-        "schema_version": given["schema_version"] or None,
+        "default_country": texts["default_country"] or None,
+        "default_currency": texts["default_currency"] or None,
+        "send_user_id": _YES_NO.get(texts["send_user_id"]),
+        "product_id_source": texts["product_id_source"] or None,
+        "product_id_prefix": texts["product_id_prefix"] or None,
+        "product_id_suffix": texts["product_id_suffix"] or None,
+        "value_basis": texts["value_basis"] or None,
+        "schema_version": texts["schema_version"] or None,
     }
-    config |= {name: None if ticked[name] == usual else ticked[name] for name, usual in _FLAGS.items()}
-    if given["access_token"] or given["login"]:
-        config["access_token"] = given["access_token"] or TO_BE_MADE
+    config |= {name: None if flags[name] == default else flags[name] for name, default in _FLAGS.items()}
+    if texts["access_token"] or texts["login"]:
+        config["access_token"] = texts["access_token"] or TO_BE_MADE
     return {
-        "name": given["name"],
+        "name": texts["name"],
         "config": config,
         "consent_categories": form.getlist("consent_categories"),
     }
@@ -114,17 +114,17 @@ def parse_overrides(text: str) -> dict[str, Any]:
     """Read lines like "event name = pinterest_name, another", or the whole table as JSON."""
     if text.startswith("{"):
         try:
-            read: dict[str, Any] = json.loads(text)
+            overrides: dict[str, Any] = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise OverridesError(f"This is not JSON: {error}.") from None
-        return read
+        return overrides
     table: dict[str, Any] = {}
     for line in split_lines(text):
         event, equals, names = line.rpartition("=")
-        wanted = [name.strip() for name in names.split(",") if name.strip()]
-        if not equals or not event.strip() or not wanted:
+        targets = [name.strip() for name in names.split(",") if name.strip()]
+        if not equals or not event.strip() or not targets:
             raise OverridesError(f"This line is not like “Event name = pinterest_name”: {line}")
-        table[event.strip()] = wanted[0] if len(wanted) == 1 else wanted
+        table[event.strip()] = targets[0] if len(targets) == 1 else targets
     return table
 
 
@@ -136,9 +136,9 @@ def _format_overrides(table: Mapping[str, Any]) -> str:
 
 
 def _is_plain(event: str, names: Any) -> bool:
-    listed = [names] if isinstance(names, str) else names
-    plain = isinstance(listed, Sequence) and all(isinstance(name, str) for name in listed)
-    return plain and "=" not in event and not event.startswith("{")
+    name_list = [names] if isinstance(names, str) else names
+    is_plain = isinstance(name_list, Sequence) and all(isinstance(name, str) for name in name_list)
+    return is_plain and "=" not in event and not event.startswith("{")
 
 
 def _joined(names: Any) -> str:

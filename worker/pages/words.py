@@ -164,11 +164,11 @@ def with_id(names: Mapping[str, str], ad_account_id: str | None) -> str:
 
 def day_note(zones: Collection[str]) -> str:
     """Say in which time zones the days of a chart or a table begin."""
-    named = sorted(zones)
-    if len(named) <= 1:
-        return f"Days begin at midnight in {named[0] if named else 'UTC'}."
-    more = f" and {len(named) - _MOST_ZONES} more" if len(named) > _MOST_ZONES else ""
-    return f"Days begin at midnight of each source's time zone: {', '.join(named[:_MOST_ZONES])}{more}."
+    names = sorted(zones)
+    if len(names) <= 1:
+        return f"Days begin at midnight in {names[0] if names else 'UTC'}."
+    more = f" and {len(names) - _MOST_ZONES} more" if len(names) > _MOST_ZONES else ""
+    return f"Days begin at midnight of each source's time zone: {', '.join(names[:_MOST_ZONES])}{more}."
 
 
 def change_of(now: float, before: float) -> str:
@@ -233,6 +233,6 @@ def _plain(value: object) -> str:
     if value is None:
         return _NOTHING
     if isinstance(value, list) and len(value) > _MOST_ITEMS:
-        shown = ", ".join(map(_plain, value[:_MOST_ITEMS]))
-        return f"{shown} and {len(value) - _MOST_ITEMS:,} more"
+        text = ", ".join(map(_plain, value[:_MOST_ITEMS]))
+        return f"{text} and {len(value) - _MOST_ITEMS:,} more"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

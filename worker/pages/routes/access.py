@@ -84,13 +84,13 @@ def _post_user(user_id: str) -> AnyResponse:
 
 
 def _changes() -> dict[str, object]:
-    given = request.form
-    changes: dict[str, object] = {"role": given.get("role", "")}
+    form = request.form
+    changes: dict[str, object] = {"role": form.get("role", "")}
     # A day that was not touched keeps its exact time.
-    if given.get("expires_at", "") != given.get("expired_before", ""):
-        changes["expires_at"] = _end_of(given["expires_at"])
-    if given.get("password"):
-        changes["password"] = given["password"]
+    if form.get("expires_at", "") != form.get("expired_before", ""):
+        changes["expires_at"] = _end_of(form["expires_at"])
+    if form.get("password"):
+        changes["password"] = form["password"]
     return changes
 
 

@@ -16,6 +16,6 @@ def _audit_page() -> str:
     before = request.args.get("before", type=row_id)
     with context.app_ledger().read() as connection:
         entries = log.newest_audit_entries(connection, _ENTRIES_A_PAGE + 1, before)
-    shown = entries[:_ENTRIES_A_PAGE]
-    older = shown[-1]["id"] if len(entries) > len(shown) else None
-    return render_template("audit.html", entries=shown, before=older)
+    page = entries[:_ENTRIES_A_PAGE]
+    older = page[-1]["id"] if len(entries) > len(page) else None
+    return render_template("audit.html", entries=page, before=older)

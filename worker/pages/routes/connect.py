@@ -15,9 +15,9 @@ _MOST_SHOWN = 50
 
 def pinterest_app() -> PinterestApp:
     """Return the operator's app at Pinterest, as the settings have it."""
-    given = context.app_settings()
+    config = context.app_settings()
     return PinterestApp(
-        given.pinterest_api_url, given.pinterest_app_id, given.pinterest_app_secret, given.management_url
+        config.pinterest_api_url, config.pinterest_app_id, config.pinterest_app_secret, config.management_url
     )
 
 
@@ -41,27 +41,27 @@ def _connect_back_page() -> str:
 @blueprint.get("/integrations/connect/finish")
 def _connect_finish_page() -> AnyResponse:
     """Take Pinterest's answer, then show the ad accounts, or the integration that was connected."""
-    done = connect.finish_connecting(
+    result = connect.finish_connecting(
         context.request_caller(), pinterest_app(), _session(), request.args.to_dict()
     )
-    if done.target.startswith("int_"):
-        notice = "connected-to-read" if done.missing else "connected"
-        notice = "connected-with-token" if done.has_new_token else notice
-        return redirect_to("ui.integration_page", notice, integration_id=done.target)
-    notice = "connected-partly" if done.missing else "signed-in"
-    return redirect_to("ui.choose_account_page", notice, login_id=done.login_id, source_id=done.target)
+    if result.target.startswith("int_"):
+        notice = "connected-to-read" if result.missing else "connected"
+        notice = "connected-with-token" if result.has_new_token else notice
+        return redirect_to("ui.integration_page", notice, integration_id=result.target)
+    notice = "connected-partly" if result.missing else "signed-in"
+    return redirect_to("ui.choose_account_page", notice, login_id=result.login_id, source_id=result.target)
 
 
 @blueprint.get("/integrations/connect/<int:login_id>")
 def _choose_account_page(login_id: int) -> str:
     """List the ad accounts of a sign-in, to pick one."""
-    wanted = request.args.get("wanted", "").strip()
-    accounts = connect.ad_account_choices(context.request_caller(), pinterest_app(), login_id, wanted)
+    search = request.args.get("wanted", "").strip()
+    accounts = connect.ad_account_choices(context.request_caller(), pinterest_app(), login_id, search)
     return render_template(
         "connect_accounts.html",
         accounts=accounts[:_MOST_SHOWN],
         more=len(accounts) - _MOST_SHOWN,
-        wanted=wanted,
+        wanted=search,
         login_id=login_id,
         source_id=request.args.get("source_id", ""),
     )

@@ -31,6 +31,6 @@ def _data_quality_page() -> str:
 def _post_checkout_name() -> AnyResponse:
     """Send the events of a name as checkout from now on."""
     integration_id, event_name = (request.form.get(name, "") for name in ("integration_id", "event_name"))
-    caller, usual = context.request_caller(), context.usual_rate()
-    changed = map_event_name(caller, integration_id, event_name, _CHECKOUT, usual)
-    return redirect_to("ui.data_quality_page", "mapped", source_id=changed["source_id"])
+    caller, rate = context.request_caller(), context.usual_rate()
+    record = map_event_name(caller, integration_id, event_name, _CHECKOUT, rate)
+    return redirect_to("ui.data_quality_page", "mapped", source_id=record["source_id"])

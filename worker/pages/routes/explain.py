@@ -47,17 +47,17 @@ def _post_explain_form() -> Response:
         return make_response(_page(form, []), 422)
 
 
-def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
-    channel: Literal["browser", "server"] = "server" if given["channel"] == "server" else "browser"
+def _explained(values: dict[str, Any]) -> list[dict[str, Any]]:
+    channel: Literal["browser", "server"] = "server" if values["channel"] == "server" else "browser"
     received = Received(channel, context.now(), EXAMPLE_IP, EXAMPLE_USER_AGENT)
-    events = explaining.parse_events(given["event"].encode())
+    events = explaining.parse_events(values["event"].encode())
     if len(events) > MOST_EVENTS:
         raise InvalidError("event", f"must be at most {MOST_EVENTS} events")
     return explaining.explain(
-        context.request_caller(), events, received, source_id=given["source_id"] or None
+        context.request_caller(), events, received, source_id=values["source_id"] or None
     )
 
 
-def _page(form: Form, explained: list[dict[str, Any]]) -> str:
-    known = source_choices(all_sources(context.request_caller()))
-    return render_template("explain.html", form=form, sources=known, explained=explained)
+def _page(form: Form, explanations: list[dict[str, Any]]) -> str:
+    choices = source_choices(all_sources(context.request_caller()))
+    return render_template("explain.html", form=form, sources=choices, explained=explanations)

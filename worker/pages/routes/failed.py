@@ -40,19 +40,19 @@ def _failed_page() -> str:
     """Group failed deliveries by reason; with a group chosen, list it."""
     choice = _choice(request.args)
     after = request.args.get("after", 0, type=row_id)
-    caller, chosen = context.request_caller(), FailureFilter(**choice)
-    groups = operations.group_failed(caller, chosen)
-    failures = operations.list_failed(caller, chosen, _ROWS_A_PAGE + 1, after) if choice else []
-    shown = failures[:_ROWS_A_PAGE]
+    caller, criteria = context.request_caller(), FailureFilter(**choice)
+    groups = operations.group_failed(caller, criteria)
+    failures = operations.list_failed(caller, criteria, _ROWS_A_PAGE + 1, after) if choice else []
+    page = failures[:_ROWS_A_PAGE]
     return render_template(
         "failed.html",
         choice=choice,
         groups=groups,
         draw_trend=draw_trend,
         total=sum(group.n for group in groups),
-        found=shown,
+        found=page,
         parked=[] if choice else operations.list_parked(caller),
-        after=shown[-1].id if len(failures) > len(shown) else None,
+        after=page[-1].id if len(failures) > len(page) else None,
     )
 
 
@@ -72,24 +72,24 @@ def _post_unpark() -> AnyResponse:
 @blueprint.post("/failed/mark")
 def _post_mark() -> AnyResponse:
     """Resolve or ignore a group, or open it again."""
-    given = {name: request.form.get(name, "") for name in (*_CHOICES, "state")}
-    operations.mark_group(context.request_caller(), **given)
+    values = {name: request.form.get(name, "") for name in (*_CHOICES, "state")}
+    operations.mark_group(context.request_caller(), **values)
     return redirect_to("ui.failed_page", "marked")
 
 
 @blueprint.post("/failed/review")
 def _review_page() -> str:
     """Preview a retry or a discard."""
-    action, wanted, force, caller = _action(), _wanted(), _force(), context.request_caller()
-    total = operations.count_failed(caller, wanted)
+    action, criteria, force, caller = _action(), _wanted(), _force(), context.request_caller()
+    total = operations.count_failed(caller, criteria)
     extent = Extent(most=_MOST_LOOKED_AT, dry_run=True)
-    would = operations.retry_failed(caller, wanted, force=force, extent=extent)
+    preview = operations.retry_failed(caller, criteria, force=force, extent=extent)
     return render_template(
         "failed_review.html",
         action=action,
         total=total,
-        would=would,
-        looked_at=would.moved + would.left_alone.total(),
+        would=preview,
+        looked_at=preview.moved + preview.left_alone.total(),
         force=force,
         hidden=_hidden(),
     )
@@ -99,21 +99,21 @@ def _review_page() -> str:
 def _progress_page(action: str) -> str:
     """Retry or discard a bounded number in a request. The page shows the progress and sends the next request."""
     work = _Progress(**{name: request.form.get(name, 0, type=row_id) for name in _Progress.__slots__})
-    wanted, caller = _wanted(), context.request_caller()
+    criteria, caller = _wanted(), context.request_caller()
     extent = Extent(after_id=work.after, most=_MOST_A_REQUEST)
     if action == "retry":
-        did = operations.retry_failed(caller, wanted, force=_force(), extent=extent)
+        did = operations.retry_failed(caller, criteria, force=_force(), extent=extent)
     else:
-        did = operations.discard_failed(caller, wanted, _reason(), extent=extent)
+        did = operations.discard_failed(caller, criteria, _reason(), extent=extent)
     work.done, work.late = work.done + did.moved, work.late + did.late
     work.alone, work.after = work.alone + did.left_alone.total(), did.last_id
-    hidden = _hidden() | {"reason": _reason()} | ({"force": "yes"} if _force() else {})
-    return render_template("failed_progress.html", action=action, work=work, left=did.left, hidden=hidden)
+    fields = _hidden() | {"reason": _reason()} | ({"force": "yes"} if _force() else {})
+    return render_template("failed_progress.html", action=action, work=work, left=did.left, hidden=fields)
 
 
-def _choice(given: Any) -> dict[str, Any]:
+def _choice(form: Any) -> dict[str, Any]:
     """Return the filters of the list. An event without a name has an empty one."""
-    return {name: given[name] for name in _CHOICES if name in given and (given[name] or name == "event_name")}
+    return {name: form[name] for name in _CHOICES if name in form and (form[name] or name == "event_name")}
 
 
 def _ids() -> tuple[int, ...]:
@@ -132,12 +132,12 @@ def _wanted() -> FailureFilter:
 
 def _hidden() -> dict[str, Any]:
     """Return the hidden fields with which the next form selects the same deliveries."""
-    hidden: dict[str, Any] = dict(_choice(request.form))
+    fields: dict[str, Any] = dict(_choice(request.form))
     if request.form.get("everything") == "yes":
-        hidden["everything"] = "yes"
+        fields["everything"] = "yes"
     else:
-        hidden["ids"] = _ids()
-    return hidden
+        fields["ids"] = _ids()
+    return fields
 
 
 def _force() -> bool:

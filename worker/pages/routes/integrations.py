@@ -51,8 +51,8 @@ def _integrations_page() -> str:
     with context.app_ledger().read() as connection:
         rows = list(store.iterate_integrations(connection))
         states = {credential.id: credential for credential in ad_accounts.used_credentials(connection)}
-        waiting = account_status.pending_by_integration(connection)
-    return render_template("integrations.html", integrations=rows, credentials=states, waiting=waiting)
+        pending = account_status.pending_by_integration(connection)
+    return render_template("integrations.html", integrations=rows, credentials=states, waiting=pending)
 
 
 @blueprint.get("/integrations/add")
@@ -67,10 +67,10 @@ def _new_integration_page() -> str:
     values: dict[str, Any] = _NEW | {"source_id": request.args.get("source_id", "")}
     if "login" in request.args:
         values |= {name: request.args.get(name, "") for name in ("login", "ad_account_id")}
-        account, taken = connect.ad_account_defaults(
+        account, defaults = connect.ad_account_defaults(
             context.request_caller(), pinterest_app(), _login(values), values["ad_account_id"]
         )
-        values |= {"name": f"Pinterest: {account.name}"[:200]} | taken
+        values |= {"name": f"Pinterest: {account.name}"[:200]} | defaults
     return _form(Form(values))
 
 
@@ -78,15 +78,15 @@ def _new_integration_page() -> str:
 def _post_new_integration() -> AnyResponse:
     """Create an integration from the form."""
     form = Form(sent_integration_values(request.form))
-    given = _given(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
-    body = form.load(IntegrationBody(), given)
+    values = _given(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
+    body = form.load(IntegrationBody(), values)
     if body is not None and not form.errors:
         try:
-            made = _create(form.values, body)
+            record = _create(form.values, body)
         except OperationError as error:
             _refuse(form, error)
         else:
-            return redirect_to("ui.integration_page", "integration-added", integration_id=made["id"])
+            return redirect_to("ui.integration_page", "integration-added", integration_id=record["id"])
     return make_response(_form(form), 422)
 
 
@@ -99,15 +99,15 @@ def _integration_page(integration_id: str) -> str:
 @blueprint.get("/integrations/<integration_id>/change")
 def _edit_integration_page(integration_id: str) -> str:
     """Show the form with the current values."""
-    shown = operations.get_integration(context.request_caller(), integration_id)
-    return _form(Form(integration_values(shown)), shown)
+    record = operations.get_integration(context.request_caller(), integration_id)
+    return _form(Form(integration_values(record)), record)
 
 
 @blueprint.post("/integrations/<integration_id>/change")
 def _post_integration_change(integration_id: str) -> AnyResponse:
     """Change an integration to the values of the form."""
-    shown = operations.get_integration(context.request_caller(), integration_id)
-    form = Form(sent_integration_values(request.form) | {"source_id": shown["source_id"]})
+    record = operations.get_integration(context.request_caller(), integration_id)
+    form = Form(sent_integration_values(request.form) | {"source_id": record["source_id"]})
     body = form.load(IntegrationChange(), _given(form))
     if body is not None and not form.errors:
         try:
@@ -116,7 +116,7 @@ def _post_integration_change(integration_id: str) -> AnyResponse:
             _refuse(form, error)
         else:
             return redirect_to("ui.integration_page", "saved", integration_id=integration_id)
-    return make_response(_form(form, shown), 422)
+    return make_response(_form(form, record), 422)
 
 
 @blueprint.post("/integrations/<integration_id>/enabled")
@@ -204,17 +204,17 @@ def _refuse(form: Form, error: OperationError) -> None:
         form.refuse(error)
 
 
-def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
+def _form(form: Form, record: IntegrationRecord | None = None) -> str:
     with context.app_ledger().read() as connection:
         sources = list(source_store.iterate_sources(connection))
     app, login_id = pinterest_app(), _login(form.values) if form.values.get("login") else 0
     account_id = form.values.get("ad_account_id", "")
-    reading = connect.reading_of(context.request_caller(), account_id) if shown else None
+    reading = connect.reading_of(context.request_caller(), account_id) if record else None
     names, trouble = _defined(reading.login_id if reading else login_id, account_id)
     return render_template(
         "integration_form.html",
         form=form,
-        integration=shown,
+        integration=record,
         sources=sources,
         consent=_CONSENT,
         has_app=bool(app.id),

@@ -46,8 +46,8 @@ def _event_page(number: int) -> str:
 @blueprint.get("/events/inputs/<int:number>")
 def _event_input_page(number: int) -> str:
     """Show one event as received, its decisions and its deliveries."""
-    kept, source, deliveries = operations.get_debug_input(context.request_caller(), number)
-    return render_template("live_debugger_input.html", one=kept, source=source, found=deliveries)
+    row, source, deliveries = operations.get_debug_input(context.request_caller(), number)
+    return render_template("live_debugger_input.html", one=row, source=source, found=deliveries)
 
 
 @blueprint.post("/sources/<source_id>/debugging")
@@ -59,33 +59,33 @@ def _post_debugging(source_id: str) -> AnyResponse:
 
 
 def _chosen() -> dict[str, Any]:
-    given = {
+    parameters = {
         name: request.args.get(name, "").strip()[:256] for name in map(_parameter, DeliveryFilter.__slots__)
     }
     try:
-        chosen, problem = operations.list_deliveries(context.request_caller(), _filter(given)), ""
+        result, problem = operations.list_deliveries(context.request_caller(), _filter(parameters)), ""
     except InvalidError as error:
-        given |= dict.fromkeys(error.errors, "")
-        chosen, problem = (
-            operations.list_deliveries(context.request_caller(), _filter(given)),
+        parameters |= dict.fromkeys(error.errors, "")
+        result, problem = (
+            operations.list_deliveries(context.request_caller(), _filter(parameters)),
             as_sentence(error.message),
         )
     return {
-        "given": given,
+        "given": parameters,
         "problem": problem,
-        "is_live": _filter(given).is_live,
+        "is_live": _filter(parameters).is_live,
         "views": _views(context.now()),
-        "filters": {name: value for name, value in given.items() if value and name != "cursor"},
-        "sources": chosen.sources,
-        "source_choices": source_choices(chosen.sources),
+        "filters": {name: value for name, value in parameters.items() if value and name != "cursor"},
+        "sources": result.sources,
+        "source_choices": source_choices(result.sources),
         "states": [(key, name) for key, (name, _) in STATES.items()],
-        "debugged": chosen.debugged,
-        "found": chosen.found,
-        "order_ids": chosen.order_ids,
+        "debugged": result.debugged,
+        "found": result.found,
+        "order_ids": result.order_ids,
         "with_values": True,
-        "cursor": chosen.cursor,
-        "looked_until": chosen.looked_until,
-        "kept": chosen.kept,
+        "cursor": result.cursor,
+        "looked_until": result.looked_until,
+        "kept": result.kept,
         "lasts_minutes": DEBUG_SECONDS // 60,
         "most_kept": MAX_INPUTS,
     }
@@ -96,8 +96,8 @@ def _parameter(field: str) -> str:
     return "stands" if field == "state" else field
 
 
-def _filter(given: Mapping[str, str]) -> DeliveryFilter:
-    return DeliveryFilter(**{field: given[_parameter(field)] for field in DeliveryFilter.__slots__})
+def _filter(parameters: Mapping[str, str]) -> DeliveryFilter:
+    return DeliveryFilter(**{field: parameters[_parameter(field)] for field in DeliveryFilter.__slots__})
 
 
 def _views(now: float) -> list[tuple[str, int, dict[str, str]]]:

@@ -73,9 +73,9 @@ def _quality_page() -> str:
 def _identifier_names(integration: Integration | None, quality: Quality) -> dict[str, str]:
     """Return the identifiers to show: those that events had, and those that would help."""
     pinterests = integration is not None and integration.config.get("field_mapping") == "pinterest"
-    known = _IDENTIFIERS | _OF_PINTEREST if pinterests else _IDENTIFIERS
+    names = _IDENTIFIERS | _OF_PINTEREST if pinterests else _IDENTIFIERS
     always = _ALWAYS_SHOWN - {"partner_id"} if pinterests else _ALWAYS_SHOWN
-    return {key: name for key, name in known.items() if key in always or quality.identifiers[key]}
+    return {key: name for key, name in names.items() if key in always or quality.identifiers[key]}
 
 
 def _trend(by_day: Mapping[int, str]) -> str:

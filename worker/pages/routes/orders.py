@@ -48,7 +48,7 @@ def _post_orders_file() -> AnyResponse:
         return make_response(_page(form), 422)
     caller = context.request_caller()
     try:
-        done = operations.import_orders(
+        result = operations.import_orders(
             caller,
             choose_source(caller, form.values["source_id"] or None),
             file.stream,
@@ -59,7 +59,7 @@ def _post_orders_file() -> AnyResponse:
     except OperationError as error:
         form.problem = as_sentence(error.message)
         return make_response(_page(form), 422)
-    return make_response(_page(form, done=done), 422 if done.wrong else 200)
+    return make_response(_page(form, result=result), 422 if result.wrong else 200)
 
 
 @blueprint.get("/orders/export")
@@ -86,18 +86,18 @@ def _chosen() -> tuple[int, str, tuple[Fate, ...]]:
     return int(days) if days in _DAYS else 7, request.args.get("source_id", ""), fates
 
 
-def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
+def _page(form: Form, result: operations.OrderCounts | None = None) -> str:
     days, source_id, fates = _chosen()
     caller, before = context.request_caller(), request.args.get("before", type=row_id)
     report = operations.reconcile(caller, days, source_id or None)
     missing = operations.list_undelivered(
         caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before
     )
-    known = all_sources(caller)
+    source_list = all_sources(caller)
     is_sent = form.values["send_missing"] == "yes"
     numbers = {order.row.number for order in missing}
-    given: dict[str, Any] = {"days": str(days), "source_id": source_id}
-    given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
+    parameters: dict[str, Any] = {"days": str(days), "source_id": source_id}
+    parameters["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
     by_day = dict(report.by_day)
     days_shown = range(report.first_day, report.last_day + 1)
     trend = [
@@ -117,19 +117,19 @@ def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
         never=Fate.NEVER_ARRIVED,
         failed=Fate.FAILED,
         spans=_DAYS,
-        sources=source_choices(known),
-        zones=time_zones(known, source_id or None),
-        given=given,
+        sources=source_choices(source_list),
+        zones=time_zones(source_list, source_id or None),
+        given=parameters,
         trend=trend,
         draw_counts=draw_counts,
         form=form,
-        done=done,
-        wrong=_wrong_lines(done, is_sent=is_sent) if done else [],
+        done=result,
+        wrong=_wrong_lines(result, is_sent=is_sent) if result else [],
         is_sent=is_sent,
     )
 
 
-def _wrong_lines(done: operations.OrderCounts, *, is_sent: bool) -> list[tuple[int, str]]:
+def _wrong_lines(result: operations.OrderCounts, *, is_sent: bool) -> list[tuple[int, str]]:
     """Return the first wrong lines; those that Pinterest would refuse only if they were to be sent."""
-    refused = {number: f"was not sent: {reason}" for number, reason in done.incomplete.items()}
-    return sorted((done.wrong | (refused if is_sent else {})).items())[:_MOST_WRONG]
+    refusals = {number: f"was not sent: {reason}" for number, reason in result.incomplete.items()}
+    return sorted((result.wrong | (refusals if is_sent else {})).items())[:_MOST_WRONG]

@@ -37,9 +37,9 @@ def _overview_part() -> str:
 
 def _figures() -> dict[str, object]:
     span = _SPANS.get(request.args.get("span", ""), _SPANS["24h"])
-    shown = show_overview(context.request_caller(), span, request.args.get("account"))
+    overview = show_overview(context.request_caller(), span, request.args.get("account"))
     return {
-        **{name: getattr(shown, name) for name in Overview.__slots__},
+        **{name: getattr(overview, name) for name in Overview.__slots__},
         "span": span,
         "spans": _SPANS.values(),
         "charts": charts,

@@ -37,38 +37,38 @@ def _post_people() -> Response:
         return make_response(_page(form), 422 if isinstance(error, InvalidError) else 409)
 
 
-def _carry_out(given: dict[str, str], person: person_requests.PersonIdentifiers) -> str:
+def _carry_out(values: dict[str, str], person: person_requests.PersonIdentifiers) -> str:
     """Return a sentence about what was done."""
-    caller, action = context.request_caller(), given["action"]
+    caller, action = context.request_caller(), values["action"]
     if action == "allow":
-        lifted = person_requests.allow_person(caller, person)
-        return "New events of this person are stored again." if lifted else "This person was not suppressed."
+        count = person_requests.allow_person(caller, person)
+        return "New events of this person are stored again." if count else "This person was not suppressed."
     if action not in ("count", "erase", "suppress"):
         raise InvalidError("action", "must be one of the list.")
-    if action != "count" and given["confirmed"] != "yes":
+    if action != "count" and values["confirmed"] != "yes":
         raise InvalidError("confirmed", "must be ticked to erase: it cannot be undone.")
     if action == "suppress":
         report = person_requests.suppress_person(caller, person)
     else:
         report = person_requests.erase_person(caller, person, dry_run=action == "count")
-    counted = report.sentence_part()
-    reduced = count_text(len(report.reduced), "signed delivery", "signed deliveries")
+    summary = report.sentence_part()
+    deliveries = count_text(len(report.reduced), "signed delivery", "signed deliveries")
     if action == "count":
-        partly = f" Also data that only public calls gave, in {reduced}." if report.reduced else ""
-        return f"Kept of this person: {counted}.{partly}"
-    partly = f" Kept {reduced} without data that only public calls gave." if report.reduced else ""
+        extra = f" Also data that only public calls gave, in {deliveries}." if report.reduced else ""
+        return f"Kept of this person: {summary}.{extra}"
+    extra = f" Kept {deliveries} without data that only public calls gave." if report.reduced else ""
     is_sent = count_text(report.being_sent, "is being sent now", "are being sent now")
-    busy = f" {is_sent}: do it again in a minute." if report.being_sent else ""
-    return f"Erased {counted}.{partly}{busy}"
+    advice = f" {is_sent}: do it again in a minute." if report.being_sent else ""
+    return f"Erased {summary}.{extra}{advice}"
 
 
 def _download(person: person_requests.PersonIdentifiers) -> Response:
-    kept = person_requests.export_person(context.request_caller(), person)
-    answer = Response(json.dumps(kept, indent=2, ensure_ascii=False), mimetype="application/json")
+    export = person_requests.export_person(context.request_caller(), person)
+    answer = Response(json.dumps(export, indent=2, ensure_ascii=False), mimetype="application/json")
     answer.headers["Content-Disposition"] = 'attachment; filename="person.json"'
     return answer
 
 
 def _page(form: Form, done: str = "") -> str:
-    recorded = person_requests.list_requests(context.request_caller(), _MOST_SHOWN)
-    return render_template("person.html", form=form, done=done, requests=recorded)
+    requests = person_requests.list_requests(context.request_caller(), _MOST_SHOWN)
+    return render_template("person.html", form=form, done=done, requests=requests)

@@ -64,23 +64,23 @@ def _day_text(number: int) -> str:
 
 def _totals(lines: Sequence[SalesLine]) -> list[SalesLine]:
     """Sum the lines of all days, separately for each ad account: it would count an order of two accounts twice."""
-    summed: dict[tuple[str, str, str], SalesLine] = {}
+    sums: dict[tuple[str, str, str], SalesLine] = {}
     for line in lines:
         key = (line.ad_account_id, line.event_name, line.currency)
-        before = summed.get(key)
-        summed[key] = line._replace(n=line.n + before.n, value=line.value + before.value) if before else line
-    return [summed[key] for key in sorted(summed)]
+        before = sums.get(key)
+        sums[key] = line._replace(n=line.n + before.n, value=line.value + before.value) if before else line
+    return [sums[key] for key in sorted(sums)]
 
 
 def _orders_a_day(lines: Sequence[SalesLine], first_day: int, last_day: int) -> list[tuple[str, int]]:
     """Return the orders of each day, of the ad account that has most: the others repeat its orders."""
-    counted = Counter[tuple[int, str]]()
+    counts = Counter[tuple[int, str]]()
     for line in lines:
         if line.event_name == "checkout":
-            counted[line.day, line.ad_account_id] += line.n
-    accounts = {account for _, account in counted}
+            counts[line.day, line.ad_account_id] += line.n
+    accounts = {account for _, account in counts}
     return [
-        (_day_text(day), max((counted[day, account] for account in accounts), default=0))
+        (_day_text(day), max((counts[day, account] for account in accounts), default=0))
         for day in range(first_day, last_day + 1)
     ]
 
@@ -89,30 +89,30 @@ def _chosen() -> dict[str, Any]:
     key = request.args.get("span", "")
     key = key if key in _SPANS else "30d"
     label, days = _SPANS[key]
-    given = {name: request.args.get(name, "") for name in ("source_id", "event_name", "ad_account_id")}
-    source_id, event_name, account = given.values()
+    parameters = {name: request.args.get(name, "") for name in ("source_id", "event_name", "ad_account_id")}
+    source_id, event_name, account = parameters.values()
     caller = context.request_caller()
     names = account_names(caller)
-    known, found = all_sources(caller), report_sales(caller, days, source_id or None)
-    of_account = [line for line in found if account in ("", line.ad_account_id)]
+    source_list, all_lines = all_sources(caller), report_sales(caller, days, source_id or None)
+    of_account = [line for line in all_lines if account in ("", line.ad_account_id)]
     lines = [line for line in of_account if event_name in ("", line.event_name)]
     return {
         "lines": lines,
         "totals": _totals(lines),
         "accounts": [
             (account_id, with_id(names, account_id))
-            for account_id in sorted({line.ad_account_id for line in found} | {account})
+            for account_id in sorted({line.ad_account_id for line in all_lines} | {account})
             if account_id
         ],
         "orders": _orders_a_day(of_account, *last_days(caller, days, source_id or None))
         if days <= _MOST_BARS
         else [],
         "names": [
-            (name, name) for name in sorted({line.event_name for line in found} | {event_name}) if name
+            (name, name) for name in sorted({line.event_name for line in all_lines} | {event_name}) if name
         ],
-        "sources": source_choices(known),
-        "zones": time_zones(known, source_id or None),
-        "given": {"span": key} | given,
+        "sources": source_choices(source_list),
+        "zones": time_zones(source_list, source_id or None),
+        "given": {"span": key} | parameters,
         "label": label,
         "day": _day_text,
         "draw_counts": draw_counts,

@@ -41,8 +41,8 @@ def _sign_in_page() -> AnyResponse:
 @blueprint.post("/sign-in")
 def _post_sign_in() -> AnyResponse:
     """Open a session for a user with a password, or for the holder of a token."""
-    expected = request.cookies.get(_FORM_COOKIE, "")
-    if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
+    form_token = request.cookies.get(_FORM_COOKIE, "")
+    if not form_token or not compare_digest(request.form.get("csrf", "").encode(), form_token.encode()):
         return _form(403, "The form has expired, or your browser blocks cookies. Try again.")
     if "name" in request.form:
         return _sign_in_user(request.form["name"].strip(), request.form.get("password", ""))
@@ -55,12 +55,12 @@ def _post_sign_in() -> AnyResponse:
 
 def _sign_in_user(name: str, password: str) -> AnyResponse:
     ledger, now = context.app_ledger(), context.now()
-    known = _known_browser(name)
+    browser = _known_browser(name)
     # A browser in which the person has signed in has a count of its own.
-    counted = f"known:{known}" if compare_digest(request.cookies.get(_KNOWN_COOKIE, ""), known) else ""
-    if not counted or _failures().is_over(counted):
-        counted = auth.client_address()
-        lane = Lane.GUESSING_ADDRESS if _failures().is_over(counted) else Lane.OTHERS
+    counter = f"known:{browser}" if compare_digest(request.cookies.get(_KNOWN_COOKIE, ""), browser) else ""
+    if not counter or _failures().is_over(counter):
+        counter = auth.client_address()
+        lane = Lane.GUESSING_ADDRESS if _failures().is_over(counter) else Lane.OTHERS
     else:
         lane = Lane.KNOWN_BROWSER
     try:
@@ -70,9 +70,9 @@ def _sign_in_user(name: str, password: str) -> AnyResponse:
         page.headers["Retry-After"] = _LANE_SECONDS
         return page
     if user is None:
-        return _refused("password", _failures().failed(counted))
+        return _refused("password", _failures().failed(counter))
     response = _open_session(user.session_key, user.actor)
-    _set_cookie(response, _KNOWN_COOKIE, known, KNOWN_BROWSER_SECONDS)
+    _set_cookie(response, _KNOWN_COOKIE, browser, KNOWN_BROWSER_SECONDS)
     return response
 
 
@@ -97,13 +97,13 @@ def _open_session(key: bytes, actor: str) -> AnyResponse:
     return response
 
 
-def _refused(what: str, wait_seconds: float) -> Response:
+def _refused(kind: str, wait_seconds: float) -> Response:
     if not wait_seconds:
-        return _form(401, "Invalid token." if what == "token" else "Wrong name or password.")
+        return _form(401, "Invalid token." if kind == "token" else "Wrong name or password.")
     minutes = math.ceil(wait_seconds / 60)
     wait = count_text(minutes, "minute")
     page = _form(
-        429, f"Too many wrong {what}s. Wait {wait}, or enter a valid {what}: it is accepted at any time."
+        429, f"Too many wrong {kind}s. Wait {wait}, or enter a valid {kind}: it is accepted at any time."
     )
     page.headers["Retry-After"] = str(math.ceil(wait_seconds))
     return page
@@ -129,19 +129,19 @@ def _is_secure() -> bool:
 
 
 def _next() -> str:
-    wanted = request.values.get("next", "")
-    return wanted if _PATH_HERE.fullmatch(wanted) else url_for("ui.overview_page")
+    path = request.values.get("next", "")
+    return path if _PATH_HERE.fullmatch(path) else url_for("ui.overview_page")
 
 
 def _failures() -> FailureCounter:
     """Return the app's count of failed sign-ins."""
-    made: FailureCounter = current_app.extensions.setdefault(
+    counter: FailureCounter = current_app.extensions.setdefault(
         "signal-failed-sign-ins", FailureCounter(_MOST_WRONG_BY_ADDRESS)
     )
-    return made
+    return counter
 
 
 def password_lanes() -> PasswordLanes:
     """Return the app's lines of people whose passwords are checked."""
-    made: PasswordLanes = current_app.extensions.setdefault("signal-password-lanes", PasswordLanes())
-    return made
+    lanes: PasswordLanes = current_app.extensions.setdefault("signal-password-lanes", PasswordLanes())
+    return lanes

@@ -82,11 +82,11 @@ def _post_new_source() -> Response:
     body = form.load(SourceBody(), _source_body(request.form))
     if body is not None:
         try:
-            made = operations.create_source(context.request_caller(), **body)
+            record = operations.create_source(context.request_caller(), **body)
         except OperationError as error:
             form.refuse(error)
         else:
-            return make_response(_page(made["id"], secrets=made, is_new=True))
+            return make_response(_page(record["id"], secrets=record, is_new=True))
     return make_response(render_template("source_form.html", form=form, source=None), 422)
 
 
@@ -105,14 +105,14 @@ def _seen_part(source_id: str) -> str:
 @blueprint.get("/sources/<source_id>/change")
 def _edit_source_page(source_id: str) -> str:
     """Show the form with the current values."""
-    shown = operations.get_source(context.request_caller(), source_id)
-    return render_template("source_form.html", form=Form(_source_values(shown)), source=shown)
+    record = operations.get_source(context.request_caller(), source_id)
+    return render_template("source_form.html", form=Form(_source_values(record)), source=record)
 
 
 @blueprint.post("/sources/<source_id>/change")
 def _post_source_change(source_id: str) -> AnyResponse:
     """Change a source to the values of the form."""
-    shown = operations.get_source(context.request_caller(), source_id)
+    record = operations.get_source(context.request_caller(), source_id)
     form = Form(_sent_source_values(request.form), names=_NAMES)
     body = form.load(SourceChange(), _source_body(request.form))
     if body is not None:
@@ -122,7 +122,7 @@ def _post_source_change(source_id: str) -> AnyResponse:
             form.refuse(error)
         else:
             return redirect_to("ui.source_page", "saved", source_id=source_id)
-    return make_response(render_template("source_form.html", form=form, source=shown), 422)
+    return make_response(render_template("source_form.html", form=form, source=record), 422)
 
 
 @blueprint.post("/sources/<source_id>/pipeline-key")
@@ -150,25 +150,25 @@ def _post_source_delete(source_id: str) -> AnyResponse:
     return redirect_to("ui.sources_page", "source-deleted")
 
 
-def _source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
+def _source_values(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a source's form."""
-    cookies = shown["cookies"]
-    flags = {name: cookies[name] for name in _FLAGS[:3]} | {name: shown[name] for name in _FLAGS[3:]}
+    cookies = record["cookies"]
+    flags = {name: cookies[name] for name in _FLAGS[:3]} | {name: record[name] for name in _FLAGS[3:]}
     return {
-        "name": shown["name"],
-        "domains": "\n".join(shown["domains"]),
-        "consent_browser": shown["default_consent"]["browser"],
-        "consent_server": shown["default_consent"]["server"],
+        "name": record["name"],
+        "domains": "\n".join(record["domains"]),
+        "consent_browser": record["default_consent"]["browser"],
+        "consent_server": record["default_consent"]["server"],
         "cookie_domain": cookies["domain"] or "",
-        "default_country": shown["default_country"] or "",
-        "time_zone": shown["time_zone"] or "",
-        "backlog_limit": str(shown["backlog_limit"] or ""),
-        "public_backlog_limit": str(shown["public_backlog_limit"] or ""),
-        "public_visitors_per_day": str(shown["public_visitors_per_day"] or ""),
-        "signed_only_events": "\n".join(shown["signed_only_events"]),
-        "consent_groups": "\n".join(_group_lines(shown["consent_groups"])),
-        **{name: f"{shown['alert_thresholds'][name]:g}" for name in ALERT_THRESHOLDS},
-        "webhook_mapping": "\n".join(f"{key} = {path}" for key, path in shown["webhook_mapping"].items()),
+        "default_country": record["default_country"] or "",
+        "time_zone": record["time_zone"] or "",
+        "backlog_limit": str(record["backlog_limit"] or ""),
+        "public_backlog_limit": str(record["public_backlog_limit"] or ""),
+        "public_visitors_per_day": str(record["public_visitors_per_day"] or ""),
+        "signed_only_events": "\n".join(record["signed_only_events"]),
+        "consent_groups": "\n".join(_group_lines(record["consent_groups"])),
+        **{name: f"{record['alert_thresholds'][name]:g}" for name in ALERT_THRESHOLDS},
+        "webhook_mapping": "\n".join(f"{key} = {path}" for key, path in record["webhook_mapping"].items()),
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
@@ -179,35 +179,35 @@ def _sent_source_values(form: Any) -> dict[str, Any]:
 
 def _source_body(form: Any) -> dict[str, Any]:
     """Return the sent form as a body of the Management API."""
-    given = form_texts(form, _TEXTS)
-    ticked = {name: form.get(name) == "yes" for name in _FLAGS}
-    own = {name: ticked.pop(name) for name in ("secure_cookies", "allow_null_origin", "query_views")}
+    texts = form_texts(form, _TEXTS)
+    flags = {name: form.get(name) == "yes" for name in _FLAGS}
+    own_flags = {name: flags.pop(name) for name in ("secure_cookies", "allow_null_origin", "query_views")}
     return {
-        "name": given["name"],
-        "domains": _domains_in(given["domains"]),
-        "default_consent": {"browser": given["consent_browser"], "server": given["consent_server"]},
-        "cookies": {"domain": given["cookie_domain"] or None, **ticked},
-        **own,
-        "default_country": given["default_country"] or None,
-        "time_zone": given["time_zone"] or None,
-        "backlog_limit": parse_number(given["backlog_limit"]),
-        "public_backlog_limit": parse_number(given["public_backlog_limit"]),
-        "public_visitors_per_day": parse_number(given["public_visitors_per_day"]),
-        "signed_only_events": split_lines(given["signed_only_events"]),
-        "consent_groups": _groups_in(given["consent_groups"]),
-        "alert_thresholds": {name: parse_number(given[name]) for name in ALERT_THRESHOLDS if given[name]},
-        "webhook_mapping": _mapping_in(given["webhook_mapping"]),
+        "name": texts["name"],
+        "domains": _domains_in(texts["domains"]),
+        "default_consent": {"browser": texts["consent_browser"], "server": texts["consent_server"]},
+        "cookies": {"domain": texts["cookie_domain"] or None, **flags},
+        **own_flags,
+        "default_country": texts["default_country"] or None,
+        "time_zone": texts["time_zone"] or None,
+        "backlog_limit": parse_number(texts["backlog_limit"]),
+        "public_backlog_limit": parse_number(texts["public_backlog_limit"]),
+        "public_visitors_per_day": parse_number(texts["public_visitors_per_day"]),
+        "signed_only_events": split_lines(texts["signed_only_events"]),
+        "consent_groups": _groups_in(texts["consent_groups"]),
+        "alert_thresholds": {name: parse_number(texts[name]) for name in ALERT_THRESHOLDS if texts[name]},
+        "webhook_mapping": _mapping_in(texts["webhook_mapping"]),
         # An empty field keeps the secret.
         "webhook_secrets": {
-            system: given[name] for system in WEBHOOK_SYSTEMS if given[name := f"{system}_secret"]
+            system: texts[name] for system in WEBHOOK_SYSTEMS if texts[name := f"{system}_secret"]
         },
     }
 
 
 def _domains_in(text: str) -> list[str]:
     """Read domains from lines or a list with commas; of a pasted address the host counts, in its ASCII form."""
-    given = [part.strip() for line in split_lines(text) for part in line.split(",") if part.strip()]
-    return [_ascii_host(_ADDRESS.sub(r"\1", domain)) for domain in given]
+    domains = [part.strip() for line in split_lines(text) for part in line.split(",") if part.strip()]
+    return [_ascii_host(_ADDRESS.sub(r"\1", domain)) for domain in domains]
 
 
 def _ascii_host(host: str) -> str:
@@ -242,9 +242,9 @@ def _mapping_in(text: str) -> dict[str, str]:
 def _quota_use(connection: Connection, source_id: str) -> dict[str, int]:
     """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
     today = int(context.now() // tallies.SECONDS_A_DAY)
-    created = tallies.usage_of_source(connection, source_id, today)[tallies.PUBLIC_VISITORS]
+    count = tallies.usage_of_source(connection, source_id, today)[tallies.PUBLIC_VISITORS]
     lately = tallies.usage_of_source(connection, source_id, today - _DAYS_SHOWN + 1, tallies.REFUSED)
-    return {"created": created} | {what: lately[what] for what in tallies.REFUSED}
+    return {"created": count} | {what: lately[what] for what in tallies.REFUSED}
 
 
 def _page(
@@ -254,15 +254,15 @@ def _page(
     is_new: bool = False,
     form: Form | None = None,
 ) -> str:
-    shown = operations.get_source(context.request_caller(), source_id)
+    record = operations.get_source(context.request_caller(), source_id)
     with context.app_ledger().read() as connection:
-        served = integration_store.integrations_of_source(connection, source_id)
-        kept = store.load_source(connection, source_id)
-        used = _quota_use(connection, source_id)
+        targets = integration_store.integrations_of_source(connection, source_id)
+        source = store.load_source(connection, source_id)
+        usage = _quota_use(connection, source_id)
     settings = context.app_settings()
     collector = settings.collector_url.rstrip("/")
     # The sandbox brings a sample shop.
-    entry = urlencode({"collector": collector, "key": shown["pipeline_key"] or ""})
+    entry = urlencode({"collector": collector, "key": record["pipeline_key"] or ""})
     shop = (
         f"{settings.pinterest_api_url}/shop?{entry}"
         if settings.pinterest_api_url != PINTEREST_API_URL
@@ -272,11 +272,11 @@ def _page(
         "source.html",
         seen=show_seen(context.request_caller(), source_id),
         shop_url=shop,
-        used=used,
-        visitors_per_day=kept.public_visitors_per_day if kept else 0,
-        debug_until=kept.debug_until if kept else 0.0,
-        source=shown,
-        integrations=served,
+        used=usage,
+        visitors_per_day=source.public_visitors_per_day if source else 0,
+        debug_until=source.debug_until if source else 0.0,
+        source=record,
+        integrations=targets,
         collector_url=collector,
         secrets=secrets,
         is_new=is_new,
