@@ -53,22 +53,22 @@ def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]
     A failed one is tried again with the next run, for a day.
     """
     name = f"alerts_to_{channel.name}"
-    for done in range(_MAX_NOTICES_PER_RUN):
+    for count in range(_MAX_NOTICES_PER_RUN):
         now = clock()
         with ledger.write() as connection:
             position, leased_until = watermarks.read_watermark(connection, name)
             if now < leased_until <= now + _LEASE_SECONDS:
-                return done
+                return count
             # A channel that is new hears of what is new.
             since = now - (_GIVE_UP_SECONDS if position or leased_until else _NEW_CHANNEL_SECONDS)
             notice = alerts.next_notice(connection, position, since)
             if notice is None:
-                return done
+                return count
             watermarks.set_watermark(connection, name, notice.id - 1, now + _LEASE_SECONDS)
         trouble = channel.send(notice.id, notice_content(notice))
         if trouble is not None:
             log.error("alert_channel", channel=channel.name, notice=notice.id, error=trouble)
-            return done
+            return count
         with ledger.write() as connection:
             watermarks.set_watermark(connection, name, notice.id, 0.0)
     return _MAX_NOTICES_PER_RUN
@@ -76,18 +76,18 @@ def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]
 
 def send_notices(ledger: Ledger, webhook: WebhookChannel, clock: Callable[[], float]) -> int:
     """Send queued notices to the webhook, in order; return how many it accepted."""
-    for done in range(_MAX_NOTICES_PER_RUN):
+    for count in range(_MAX_NOTICES_PER_RUN):
         with ledger.write() as connection:
             notice = alerts.take_due_notice(connection, clock(), _LEASE_SECONDS)
         if notice is None:
-            return done
+            return count
         trouble = webhook.send(notice.id, notice_content(notice))
         with ledger.write() as connection:
             if trouble is None:
                 alerts.record_notice_sent(connection, notice.id, clock())
                 continue
             _postpone_notice(connection, notice, trouble, clock())
-        return done
+        return count
     return _MAX_NOTICES_PER_RUN
 
 
@@ -142,9 +142,9 @@ def update_alerts(
             # Another process checks at this moment.
             return []
         measures.record_heartbeat(connection, measures.WATCH, now)
-        known = alerts.alerts_of_rules(connection, names)
-        for key in sorted(known.keys() | by_key.keys()):
-            changes += _update_alert(connection, known.get(key), by_key.get(key), now)
+        stored = alerts.alerts_of_rules(connection, names)
+        for key in sorted(stored.keys() | by_key.keys()):
+            changes += _update_alert(connection, stored.get(key), by_key.get(key), now)
         for alert, change in changes:
             alerts.insert_notice(connection, alert, change, now, to_webhook=to_webhook)
     for alert, change in changes:
@@ -153,15 +153,15 @@ def update_alerts(
 
 
 def _update_alert(
-    connection: Connection, known: Alert | None, problem: RuleProblem | None, now: float
+    connection: Connection, alert: Alert | None, problem: RuleProblem | None, now: float
 ) -> Iterator[tuple[Alert, Change]]:
-    rule = known.rule if known else problem.rule if problem else ""
-    then = next_step(known, problem, now, rules.alert_delay_seconds(rule))
+    rule = alert.rule if alert else problem.rule if problem else ""
+    then = next_step(alert, problem, now, rules.alert_delay_seconds(rule))
     if then.alert is not None:
         alerts.save_alert(connection, then.alert)
-    elif known is not None:
-        alerts.delete_alert(connection, known.rule, known.subject)
-    of = then.alert or known
+    elif alert is not None:
+        alerts.delete_alert(connection, alert.rule, alert.subject)
+    of = then.alert or alert
     if then.change is not None and of is not None:
         yield of, then.change
 

@@ -155,10 +155,10 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
 
 def _account(account: AccountState, context: _AccountContext) -> AccountFigures:
     name = account.ad_account_id
-    own = context.credentials.get(name, [])
+    credentials = context.credentials.get(name, [])
     since = [at for at in (account.pending_since, account.in_flight_since) if at is not None]
     paused = sorted(
-        (credential for credential in own if credential.paused_class is not None),
+        (credential for credential in credentials if credential.paused_class is not None),
         # A pause by a person needs no alert.
         key=lambda credential: (
             credential.paused_class not in REFUSALS,
@@ -174,7 +174,7 @@ def _account(account: AccountState, context: _AccountContext) -> AccountFigures:
         exhausted=context.exhausted.get(name, 0),
         contradicted=context.contradicted.get(name, 0),
         breaker_open_until=max(
-            (credential.breaker_open_until for credential in own if credential.breaker_open_until),
+            (credential.breaker_open_until for credential in credentials if credential.breaker_open_until),
             default=None,
         ),
         paused_class=paused[0].paused_class if paused else None,
@@ -200,8 +200,8 @@ def _sources(connection: Connection) -> Iterator[SourceFigures]:
         for source in sources.iterate_sources(connection)
         for trust in Trust
     }
-    near = [key for key, limit in limits.items() if span >= BACKLOG_SHARE * limit]
-    backlogs = inbox.backlogs(connection, sorted({source_id for source_id, _ in near}))
-    for source_id, trust in near:
+    keys = [key for key, limit in limits.items() if span >= BACKLOG_SHARE * limit]
+    backlogs = inbox.backlogs(connection, sorted({source_id for source_id, _ in keys}))
+    for source_id, trust in keys:
         key = source_id, trust
         yield SourceFigures(source_id, backlogs[key], limits[key], trust.name.lower())

@@ -128,8 +128,8 @@ def _pending(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
 
 def _stands_still(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
-        held = account.paused_class is not None or account.breaker_open_until is not None
-        if held or account.due_since is None:
+        is_held = account.paused_class is not None or account.breaker_open_until is not None
+        if is_held or account.due_since is None:
             continue
         still = figures.now - max(account.due_since, account.last_request_at)
         if still > limits.still_seconds:
@@ -152,8 +152,8 @@ def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]
         hours = _hours_until_stale(account, figures.now)
         if hours is None or account.oldest_event_at is None or figures.now - account.oldest_event_at < _HOUR:
             continue
-        drained = _hours_until_drained(account)
-        if hours > limits.stale_warning_hours and drained <= hours:
+        hours_to_drain = _hours_until_drained(account)
+        if hours > limits.stale_warning_hours and hours_to_drain <= hours:
             continue
         severity = Severity.CRITICAL if hours <= limits.stale_critical_hours else Severity.WARNING
         yield RuleProblem(
@@ -162,8 +162,8 @@ def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]
 
 
 def _staleness_words(account: AccountFigures, hours: float) -> str:
-    left = f"will be too old for Pinterest in {count_text(round(hours), 'hour')}"
-    when = left if hours > 0 else "is too old for Pinterest"
+    text = f"will be too old for Pinterest in {count_text(round(hours), 'hour')}"
+    when = text if hours > 0 else "is too old for Pinterest"
     n = account.delivered_an_hour
     pace = count_text(n, "an hour is delivered", "an hour are delivered") if n else "none is delivered"
     return (
@@ -203,11 +203,11 @@ def _breaker(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
 def _refused(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.paused_class in REFUSALS:
-            refused = f"{account.ad_account_id} ({account.paused_class})"
+            text = f"{account.ad_account_id} ({account.paused_class})"
             begin = (
                 "Cannot send to" if account.paused_class == ReasonClass.NOT_SENDABLE else "Pinterest refuses"
             )
-            summary = f"{begin} ad account {refused}: {account.paused_reason}"
+            summary = f"{begin} ad account {text}: {account.paused_reason}"
             yield RuleProblem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
 
 
@@ -319,9 +319,9 @@ def _disk(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
 
 
 def _sign_in(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
-    for ad_account_id, why in figures.sign_ins.items():
+    for ad_account_id, reason in figures.sign_ins.items():
         summary = (
-            f"The sign-in with Pinterest for ad account {ad_account_id} cannot be refreshed: {why} "
+            f"The sign-in with Pinterest for ad account {ad_account_id} cannot be refreshed: {reason} "
             "Events are still sent."
         )
         yield RuleProblem("sign_in_failing", ad_account_id, Severity.WARNING, summary)

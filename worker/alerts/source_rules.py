@@ -65,14 +65,14 @@ def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]
     hour = int(now // SECONDS_PER_HOUR)
     with ledger.write() as connection:
         all_sources = list(sources.iterate_sources(connection))
-        ended = alert_queries.ended_by_name(connection, hour - _WINDOW_HOURS + 1)
+        counts = alert_queries.ended_by_name(connection, hour - _WINDOW_HOURS + 1)
         last = alert_queries.last_accepted_hours(connection, hour - _SILENCE_DAYS * _HOURS_PER_DAY)
         kinds = alert_queries.failure_kinds(connection, MAX_COUNTED_FAILURES)
         first_seen = {kind: _first_seen(connection, kind, at) for kind, at in kinds.items()}
         since, until = (now - seconds for seconds in _ORDER_SECONDS)
         fates = count_fates_by_source(connection, since, until)
     problems = _find_inaccurate(fates, all_sources)
-    problems += _find_rates(ended, all_sources, hour)
+    problems += _find_rates(counts, all_sources, hour)
     problems += _find_silent(last, all_sources, hour)
     problems += _find_new_reasons(kinds, first_seen, now)
     return update_alerts(ledger, tuple(rules.SOURCE_RULES), problems, now, to_webhook=to_webhook)
@@ -81,10 +81,10 @@ def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]
 def _first_seen(connection: Connection, kind: FailureKind, at: float) -> float:
     """Return when a kind of failure was first seen, whatever became of that delivery."""
     name = ":".join(("reason", *kind))
-    _, known = watermarks.read_watermark(connection, name)
-    if not known:
+    _, stored_at = watermarks.read_watermark(connection, name)
+    if not stored_at:
         watermarks.set_watermark(connection, name, 0, at)
-    return known or at
+    return stored_at or at
 
 
 class _Rate(NamedTuple):
@@ -115,10 +115,10 @@ def _judged(counts: Iterable[EndedCount], hour: int) -> Iterator[tuple[str, int,
     by_name: dict[str, list[EndedCount]] = defaultdict(list)
     for count in counts:
         by_name[count.event_name].append(count)
-    for name, own in sorted(by_name.items()):
+    for name, own_counts in sorted(by_name.items()):
         for hours, least in _WINDOWS:
             outcomes: Counter[str] = Counter()
-            for count in own:
+            for count in own_counts:
                 if count.hour > hour - hours:
                     outcomes[count.outcome] += count.n
             if outcomes.total() >= least:
@@ -126,10 +126,10 @@ def _judged(counts: Iterable[EndedCount], hour: int) -> Iterator[tuple[str, int,
                 break
 
 
-def _of_source(source: Source, judged: list[tuple[str, int, Counter[str]]]) -> Iterator[RuleProblem]:
+def _of_source(source: Source, windows: list[tuple[str, int, Counter[str]]]) -> Iterator[RuleProblem]:
     limits = source.alert_thresholds
     failed, filtered, delivered = [
-        [_Rate(outcomes[outcome], outcomes.total(), name, hours) for name, hours, outcomes in judged]
+        [_Rate(outcomes[outcome], outcomes.total(), name, hours) for name, hours, outcomes in windows]
         for outcome in (tallies.FAILED, tallies.FILTERED, tallies.DELIVERED)
     ]
     worst = max(failed, key=lambda rate: rate.percent, default=None)
@@ -161,8 +161,8 @@ def _find_silent(last_hours: Mapping[str, int], sources: Iterable[Source], hour:
     """Return a problem for each source that sent events before, and none for longer than its threshold."""
     problems = []
     for source in sources:
-        last, most = last_hours.get(source.id), source.alert_thresholds["silent_hours"]
-        if most and last is not None and hour - last > most:
+        last, limit = last_hours.get(source.id), source.alert_thresholds["silent_hours"]
+        if limit and last is not None and hour - last > limit:
             summary = f"{source.id} has sent nothing for {count_text(hour - last, 'hour')}."
             problems.append(RuleProblem("source_silent", source.id, Severity.WARNING, summary))
     return problems
@@ -225,10 +225,10 @@ class _Series:
 
 def _gather_volumes(connection: Connection, hour: int) -> list[_Series]:
     """Return the hourly number of events of each name, for the days that are compared."""
-    counted: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    counts: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for row in alert_queries.created_by_hour(connection, hour - (_LOOK_BACK_DAYS + 1) * _HOURS_PER_DAY):
-        counted[row[0], row[1]][row[2]] = row[3]
-    return [_Series(*key, by_hour) for key, by_hour in counted.items()]
+        counts[row[0], row[1]][row[2]] = row[3]
+    return [_Series(*key, by_hour) for key, by_hour in counts.items()]
 
 
 def _find_dropped(series: Iterable[_Series], hour: int) -> list[RuleProblem]:
@@ -286,22 +286,22 @@ def _find_frequent(counts: Sequence[ProblemCount], most_percent: float) -> list[
     windows = [shares_by_kind(counts, place) for place in range(len(_KIND_WINDOWS_HOURS))]
     problems = []
     for source_id, kind in windows[-1]:
-        judged = _judged_kinds([window[source_id, kind] for window in windows])
-        frequent = {name: share for name, (share, _) in judged.items() if 100 * share.share > most_percent}
+        shares = _judged_kinds([window[source_id, kind] for window in windows])
+        frequent = {name: share for name, (share, _) in shares.items() if 100 * share.share > most_percent}
         if frequent:
             name = max(frequent, key=lambda name: (frequent[name].share, frequent[name].n))
-            problems.append(_kind_problem(source_id, kind, name, *judged[name]))
+            problems.append(_kind_problem(source_id, kind, name, *shares[name]))
     return problems
 
 
 def _judged_kinds(windows: Sequence[Mapping[str, Share]]) -> dict[str, tuple[Share, int]]:
     """Return each event name's share in the shortest window with enough events, and the hours of that window."""
-    judged: dict[str, tuple[Share, int]] = {}
+    shares: dict[str, tuple[Share, int]] = {}
     for window, hours in zip(windows, _KIND_WINDOWS_HOURS, strict=True):
         for name, share in window.items():
             if share.events >= _MIN_EVENTS:
-                judged.setdefault(name, (share, hours))
-    return judged
+                shares.setdefault(name, (share, hours))
+    return shares
 
 
 def _kind_problem(source_id: str, kind: str, name: str, share: Share, hours: int) -> RuleProblem:
