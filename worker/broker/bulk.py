@@ -68,36 +68,36 @@ class UnackedMessages:
 
     def note(self, message: Message | _HintRun) -> None:
         """Add a message that has just arrived."""
-        waiting = self._by_channel.get(message.channel)
-        if waiting is None:
+        queue = self._by_channel.get(message.channel)
+        if queue is None:
             self._forget_closed_channels()
-            waiting = self._by_channel[message.channel] = deque()
-        waiting.append(message)
-        if len(waiting) > self._bound:
-            left = [message for message in waiting if not message.acknowledged]
-            waiting.clear()
-            waiting.extend(left)
-            self._bound = max(_MANY, 2 * len(left))
+            queue = self._by_channel[message.channel] = deque()
+        queue.append(message)
+        if len(queue) > self._bound:
+            unacked = [message for message in queue if not message.acknowledged]
+            queue.clear()
+            queue.extend(unacked)
+            self._bound = max(_MANY, 2 * len(unacked))
 
     def ack(self, messages: Sequence[Message | _HintRun]) -> None:
         """Acknowledge messages of one channel: the oldest without gaps together, the rest one by one."""
-        left = {message.delivery_tag for message in messages}
-        waiting = self._by_channel.get(messages[0].channel) or deque()
+        tags = {message.delivery_tag for message in messages}
+        queue = self._by_channel.get(messages[0].channel) or deque()
         last: Message | _HintRun | None = None
-        while waiting and (waiting[0].delivery_tag in left or waiting[0].acknowledged):
-            first = waiting.popleft()
-            if first.delivery_tag in left:
-                left.discard(first.delivery_tag)
+        while queue and (queue[0].delivery_tag in tags or queue[0].acknowledged):
+            first = queue.popleft()
+            if first.delivery_tag in tags:
+                tags.discard(first.delivery_tag)
                 last = first
         if last is not None:
             last.ack(multiple=True)
         for message in messages:
-            if message.delivery_tag in left:
+            if message.delivery_tag in tags:
                 message.ack()
 
     def _forget_closed_channels(self) -> None:
-        closed = [channel for channel in self._by_channel if channel.connection is None]
-        for channel in closed:
+        channels = [channel for channel in self._by_channel if channel.connection is None]
+        for channel in channels:
             del self._by_channel[channel]
 
 
@@ -187,9 +187,9 @@ class _Bulk:
         if self._messages and self._unacked:
             self._unacked.ack(self._messages)
 
-    def _each(self, how: str) -> None:
+    def _each(self, method: str) -> None:
         for message in self._messages:
-            getattr(message, how)()
+            getattr(message, method)()
 
 
 class _BulkBuffer:
@@ -240,13 +240,13 @@ class _BulkBuffer:
         """Add ids of messages that RabbitMQ delivered one after the other, in bulks of at most ``bulk_max``."""
         start = 0
         while start < len(ids):
-            some = ids[start : start + self._task.bulk_max - len(self._ids)]
-            run = _HintRun(channel, first_tag + start, len(some))
+            part = ids[start : start + self._task.bulk_max - len(self._ids)]
+            run = _HintRun(channel, first_tag + start, len(part))
             if self._unacked:
                 self._unacked.note(run)
             self._messages.append(run)
-            self.add_ids(some)
-            start += len(some)
+            self.add_ids(part)
+            start += len(part)
 
     def add_ids(self, ids: list[int]) -> None:
         """Add ids of a message without acknowledgement from the same queue as the last one."""
@@ -310,10 +310,10 @@ def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -
     start_run = default_strategy(task, app, consumer, **options)
     buffer = _BulkBuffer(task, consumer, start_run)
     getattr(consumer, "buffers", []).append(buffer)
-    taken = app.amqp.queues.consume_from
-    own = app.amqp.router.route({}, task.name)["queue"].name
+    queues = app.amqp.queues.consume_from
+    own_name = app.amqp.router.route({}, task.name)["queue"].name
     # The queues that share the task's messages; a worker may take others as well.
-    sharing = sum(name == own or name.startswith(f"{own}-") for name in taken)
+    sharing = sum(name == own_name or name.startswith(f"{own_name}-") for name in queues)
     _widen_prefetch(consumer, task.bulk_max, max(1, sharing))
     revoked = consumer.controller.state.revoked
     is_redis = consumer.connection.transport.driver_type == "redis"
@@ -325,7 +325,7 @@ def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -
         else:
             queue = message.delivery_info.get("routing_key") or ""
             # On Redis and Valkey kombu ignores no_ack and would still pay for the acknowledgement.
-            without_ack = queue in taken and bool(taken[queue].no_ack)
+            without_ack = queue in queues and bool(queues[queue].no_ack)
             buffer.add(ids, message, not without_ack, callbacks)
             if without_ack and is_redis:
                 _fill_from_redis(buffer, message.channel, queue, task.name, revoked)
@@ -344,21 +344,21 @@ def _fill_from_redis(
     if not (free_slots := buffer._free_slots):
         return
     with channel.conn_or_acquire() as client:
-        waiting = client.rpop(queue, free_slots) or ()
-    for stored in waiting:
-        ids = ids_in_stored_text(stored, task, revoked)
+        texts = client.rpop(queue, free_slots) or ()
+    for text in texts:
+        ids = ids_in_stored_text(text, task, revoked)
         if ids is None:
-            _deliver(channel, queue, stored)
+            _deliver(channel, queue, text)
         else:
             buffer.add_ids(ids)
 
 
-def _deliver(channel: Any, queue: str, stored: bytes) -> None:
+def _deliver(channel: Any, queue: str, text: bytes) -> None:
     """Deliver a message as kombu does after fetching it itself."""
     try:
-        message = loads(stored.decode())
+        message = loads(text.decode())
     except ValueError:
-        park_unreadable(channel, queue, stored.decode(errors="backslashreplace"))
+        park_unreadable(channel, queue, text.decode(errors="backslashreplace"))
     else:
         channel.connection._deliver(message, queue)
 
@@ -369,7 +369,7 @@ def _widen_prefetch(consumer: Any, bulk_max: int, queues: int) -> None:
     With quorum queues the count applies to each queue. They share it, but one must be enough for a bulk.
     """
     slots = consumer.pool.num_processes
-    needed = max(bulk_max, ceil(bulk_max * (slots + 1) / queues))
+    prefetch = max(bulk_max, ceil(bulk_max * (slots + 1) / queues))
     if consumer.initial_prefetch_count:  # 0 means unlimited.
-        consumer.initial_prefetch_count = max(consumer.initial_prefetch_count, needed)
-        consumer.prefetch_multiplier = max(consumer.prefetch_multiplier, ceil(needed / slots))
+        consumer.initial_prefetch_count = max(consumer.initial_prefetch_count, prefetch)
+        consumer.prefetch_multiplier = max(consumer.prefetch_multiplier, ceil(prefetch / slots))

@@ -143,10 +143,10 @@ class RateLimitedConsumer(Consumer):
 
         They were read together with it, so that the socket does not report them.
         """
-        added = super().add_task_queue(queue, *rest, **options)
+        result = super().add_task_queue(queue, *rest, **options)
         if self.hint_reader and self.connection:
             self.connection.transport.on_readable(self.connection.connection, self.hub)
-        return added
+        return result
 
     def bucket_for_task(self, type: Any) -> _BurstTokenBucket | None:  # noqa: A002 - Celery's name
         per_second = rate(getattr(type, "rate_limit", None) or "")

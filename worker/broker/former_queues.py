@@ -50,11 +50,11 @@ class LeftOverQueues:
     def _look(self) -> None:
         app = self._consumer.app
         try:
-            unused = {queue.name: queue for queue in self._find() if queue.name not in app.amqp.queues}
-            if not unused:
+            queues = {queue.name: queue for queue in self._find() if queue.name not in app.amqp.queues}
+            if not queues:
                 return
             with app.connection_for_read() as connection:
-                states = queue_states(connection, unused)
+                states = queue_states(connection, queues)
         except Exception as error:  # noqa: BLE001 - ledger and transports raise many; the next look may succeed
             log.warning("left_over_queues_unknown", error=type(error).__name__)
             return
@@ -62,7 +62,7 @@ class LeftOverQueues:
             if queue.messages:
                 log.info("left_over_queue", queue=queue.name, messages=queue.messages)
                 # Channels belong to the worker's main thread.
-                self._consumer.call_soon(self._take, unused[queue.name])
+                self._consumer.call_soon(self._take, queues[queue.name])
 
     def _take(self, queue: Queue) -> None:
         queues = self._consumer.app.amqp.queues

@@ -174,8 +174,8 @@ class HintReader:
         first_tag = 0
         while known is not None:
             match, size = known.pattern.match, known.pattern.size
-            while (found := match(received, place)) is not None:
-                tag, id_ = found
+            while (hint := match(received, place)) is not None:
+                tag, id_ = hint
                 first_tag = first_tag or tag
                 if tag != first_tag + len(ids):
                     break
@@ -191,10 +191,10 @@ class HintReader:
 
     def _next_in_run(self, last: _Known, place: int) -> _Known | None:
         """Return the kind of hint at a place if it may join the run that the last kind ends at this place."""
-        found = self._known_at(place)
-        if found is None or found is last or not _is_in_use(found):
+        kind = self._known_at(place)
+        if kind is None or kind is last or not _is_in_use(kind):
             return None
-        return found if found.channel is last.channel and found.buffer is last.buffer else None
+        return kind if kind.channel is last.channel and kind.buffer is last.buffer else None
 
     def _frame_end(self, place: int) -> int | None:
         """Return where the payload of the frame at a place ends, or None if it is not there as a whole."""
@@ -214,8 +214,8 @@ class HintReader:
     def _receive(self) -> None:
         """Receive more; raise like ``Transport.read_frame`` if there is nothing, and keep what is there."""
         try:
-            more = self._transport._quick_recv(_READ_BYTES)
-            if not more:
+            data = self._transport._quick_recv(_READ_BYTES)
+            if not data:
                 raise OSError("Server unexpectedly closed connection")
         except TimeoutError:
             raise
@@ -223,7 +223,7 @@ class HintReader:
             if error.errno not in _NOTHING_YET and "timed out" not in str(error):
                 self._transport.connected = False
             raise
-        self._received, self._place, self._last = self._received[self._place :] + more, 0, (0, 0)
+        self._received, self._place, self._last = self._received[self._place :] + data, 0, (0, 0)
 
 
 def _hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> _HintPattern | None:
@@ -262,11 +262,11 @@ def _hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: objec
     return _HintPattern(tuple(literals), tag_at, tuple(task_ids), ids, len(number), len(raw))
 
 
-def _places(raw: bytes, wanted: bytes) -> list[int]:
-    places, place = [], raw.find(wanted)
+def _places(raw: bytes, literal: bytes) -> list[int]:
+    places, place = [], raw.find(literal)
     while place >= 0:
         places.append(place)
-        place = raw.find(wanted, place + len(wanted))
+        place = raw.find(literal, place + len(literal))
     return places
 
 

@@ -76,16 +76,16 @@ def ids_in_message(message: Message, revoked: Container[str]) -> list[int] | Non
     return None if _is_more_than_a_hint(headers, revoked) else _ids_of(message.payload)
 
 
-def ids_in_stored_text(stored: bytes, task: str, revoked: Container[str]) -> list[int] | None:
+def ids_in_stored_text(text: bytes, task: str, revoked: Container[str]) -> list[int] | None:
     """Return the ids in a message as stored in Redis or Valkey; None if it is not a plain hint for this task.
 
     kombu and Celery then run the message, or report it.
     """
     try:
-        message = orjson.loads(stored)
+        message = orjson.loads(text)
         headers = message["headers"]
-        written = (headers["task"], message["content-type"], message["properties"]["body_encoding"])
-        if written != (task, "application/json", "base64") or _is_more_than_a_hint(headers, revoked):
+        properties = (headers["task"], message["content-type"], message["properties"]["body_encoding"])
+        if properties != (task, "application/json", "base64") or _is_more_than_a_hint(headers, revoked):
             return None
         return _ids_of(orjson.loads(b64decode(message["body"], validate=True)))
     except (ValueError, LookupError, TypeError, AttributeError):
@@ -148,11 +148,11 @@ class HintFrames:
         return template
 
     def _frames(self, message: Any) -> bytes:
-        written = bytearray()
-        transport = SimpleNamespace(write=written.extend)
+        buffer = bytearray()
+        transport = SimpleNamespace(write=buffer.extend)
         connection = SimpleNamespace(frame_max=self._channel.connection.frame_max, bytes_sent=0)
         arguments = dumps(_PUBLISH_ARGUMENTS, (0, "", self._queue, True, False))
         frame_writer(connection, transport)(
             1, self._channel.channel_id, spec.Basic.Publish, arguments, message
         )
-        return bytes(written)
+        return bytes(buffer)

@@ -44,8 +44,8 @@ def _process_cli(context: click.Context, app: str, quiet: bool) -> None:
     context.obj = _Common(app, quiet)
 
 
-def _node_name(_context: click.Context, _option: click.Parameter, given: str | None) -> str:
-    return host_format(default_nodename(given or ""))
+def _node_name(_context: click.Context, _option: click.Parameter, name: str | None) -> str:
+    return host_format(default_nodename(name or ""))
 
 
 @_process_cli.command()
@@ -71,11 +71,11 @@ def worker(common: _Common, /, **options: Any) -> None:
     restarts the worker, unless its output is a terminal.
     """
     try:
-        running: Any = common.load().Worker(quiet=common.quiet, **options)
+        program: Any = common.load().Worker(quiet=common.quiet, **options)
     except (ImproperlyConfigured, SecurityError) as error:
         raise click.ClickException(str(error)) from None
-    running.start()
-    sys.exit(running.exitcode)
+    program.start()
+    sys.exit(program.exitcode)
 
 
 @_process_cli.command()

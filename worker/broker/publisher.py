@@ -93,10 +93,10 @@ class _ConfirmedChannel:
             if frames is None or frames.messages is not messages:
                 frames = self._frames[queue] = HintFrames(self._channel, queue, messages)
             for start in range(0, len(share), _MESSAGES_A_WRITE):
-                some = share[start : start + _MESSAGES_A_WRITE]
-                self._unconfirmed.update(range(self._last_tag + 1, self._last_tag + 1 + len(some)))
-                self._last_tag += len(some)
-                self._write(b"".join(map(frames.of, some)))
+                part = share[start : start + _MESSAGES_A_WRITE]
+                self._unconfirmed.update(range(self._last_tag + 1, self._last_tag + 1 + len(part)))
+                self._last_tag += len(part)
+                self._write(b"".join(map(frames.of, part)))
         self._await_confirms()
 
     def _write(self, frames: bytes) -> None:
@@ -158,10 +158,10 @@ class _RedisPushChannel:
             self._push(queue, (messages.publish_options((id_,)) for id_ in share))
 
     def _push(self, queue: str, messages: Iterable[dict[str, Any]]) -> None:
-        stored = (self._as_stored(queue, options) for options in messages)
+        texts = (self._as_stored(queue, options) for options in messages)
         with self._channel.conn_or_acquire() as client:
-            while some := list(islice(stored, _MESSAGES_AT_ONCE)):
-                client.lpush(queue, *some)
+            while part := list(islice(texts, _MESSAGES_AT_ONCE)):
+                client.lpush(queue, *part)
 
     def _as_stored(self, queue: str, options: dict[str, Any]) -> bytes:
         message = self._channel.prepare_message(priority=0, **options)
@@ -264,19 +264,19 @@ class HintPublisher:
         """Queue as many ids as fit, and return how many; never block."""
         with self._changed:
             free_slots = 0 if self._closing.is_set() else self._max_queued - len(self._queued)
-            taken = max(0, min(free_slots, len(ids)))
-            self._queued.extend(islice(ids, taken))
+            count = max(0, min(free_slots, len(ids)))
+            self._queued.extend(islice(ids, count))
             self._offered += len(ids)
-            self._dropped += len(ids) - taken
-            first_drop = taken < len(ids) and not self._dropping
+            self._dropped += len(ids) - count
+            first_drop = count < len(ids) and not self._dropping
             self._dropping = self._dropping or first_drop
             self._start_thread_once()
             self._changed.notify()
-        if taken < len(ids):
-            self._on_dropped(len(ids) - taken)
+        if count < len(ids):
+            self._on_dropped(len(ids) - count)
         if first_drop:
             log.warning("hints_dropping", queue=self._queue_name, limit=self._max_queued)
-        return taken
+        return count
 
     def stats(self) -> dict[str, int]:
         """Return how many ids were offered, published and dropped, and how many are queued."""
@@ -296,12 +296,12 @@ class HintPublisher:
         if self._thread is not None:
             self._thread.join(timeout_seconds)
         with self._changed:
-            left = len(self._queued)
-            self._dropped += left
+            count = len(self._queued)
+            self._dropped += count
             self._queued.clear()
-        if left:
-            self._on_dropped(left)
-            log.warning("hints_left_behind", queue=self._queue_name, count=left)
+        if count:
+            self._on_dropped(count)
+            log.warning("hints_left_behind", queue=self._queue_name, count=count)
 
     def _start_thread_once(self) -> None:
         if self._thread is None and self._queued:

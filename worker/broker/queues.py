@@ -32,17 +32,17 @@ def _rabbitmq_state(connection: Connection, name: str) -> _QueueState:
     # RabbitMQ closes the channel if the queue does not exist.
     channel: Any = connection.channel()
     try:
-        found = channel.queue_declare(queue=name, passive=True)
+        reply = channel.queue_declare(queue=name, passive=True)
     except ChannelError:
         return _QueueState(name, 0, 0)
     channel.close()
-    return _QueueState(name, int(found.message_count), int(found.consumer_count))
+    return _QueueState(name, int(reply.message_count), int(reply.consumer_count))
 
 
 def _redis_state(channel: Any, name: str) -> _QueueState:
     try:
-        found = channel.queue_declare(queue=name, passive=True)
+        reply = channel.queue_declare(queue=name, passive=True)
     except ChannelError:
         # A queue without messages does not exist.
         return _QueueState(name, 0, None)
-    return _QueueState(name, int(found.message_count), None)
+    return _QueueState(name, int(reply.message_count), None)

@@ -66,7 +66,7 @@ class LedgerRetryTask(Task[Any, Any]):
         wanted_seconds = float(self.default_retry_delay if countdown is None else countdown)
         held, due_seconds = self._try_to_put_off(exc, wanted_seconds)
         # Celery's retry() stores the limit of one call on the task object, which all threads share.
-        limit = min((most for most in (self.max_retries, max_retries) if most is not None), default=inf)
+        limit = min((value for value in (self.max_retries, max_retries) if value is not None), default=inf)
         too_long = due_seconds > self._longest_countdown_seconds
         if held and (too_long or request.retries >= limit or request.is_eager):
             raise Retry("the ledger holds it", exc=exc, when=None)
@@ -77,8 +77,8 @@ class LedgerRetryTask(Task[Any, Any]):
         try:
             due_seconds = self.put_off(exc, wanted_seconds)
         except Exception as error:  # noqa: BLE001 - after any error the message must survive
-            where = logs.error_location(error)
-            log.error("retry_not_in_ledger", task=self.name, task_id=self.request.id, error=where)
+            place = logs.error_location(error)
+            log.error("retry_not_in_ledger", task=self.name, task_id=self.request.id, error=place)
             return False, min(wanted_seconds, self._longest_countdown_seconds)
         return True, inf if due_seconds is None else due_seconds
 
