@@ -69,10 +69,10 @@ class TTLCache(Generic[_K, _V]):
         """Return the value of a key. Errors of the look-up are raised, unless it has succeeded before."""
         now = self._now()
         with self._lock:
-            kept = self._kept.get(key)
+            entry = self._kept.get(key)
         # A clock that was set back must not keep an entry for longer.
-        if kept is not None and 0 <= now - kept[0] < self._seconds:
-            return kept[1]
+        if entry is not None and 0 <= now - entry[0] < self._seconds:
+            return entry[1]
         try:
             if self._outage and self._outage.is_away:
                 raise LedgerBusyError("the ledger is away")
@@ -80,7 +80,7 @@ class TTLCache(Generic[_K, _V]):
         except Exception as error:
             if not is_ledger_unavailable(error):
                 raise
-            value = kept[1] if kept is not None else self._remembered(key)
+            value = entry[1] if entry is not None else self._remembered(key)
             if value is None:
                 raise
             if self._outage:
@@ -186,15 +186,15 @@ class Callers:
             RefusedError: 401, naming the header that is wrong.
         """
         stamp = _header(headers, "X-Timestamp", _UNIX_MS, "a time in Unix milliseconds")
-        given = _header(headers, "X-Signature", _SIGNATURE, "sha256= and 64 hex digits")
+        signature = _header(headers, "X-Signature", _SIGNATURE, "sha256= and 64 hex digits")
         source_id = _header(headers, "X-Source-Id", _SOURCE_ID, "the id of a source")
         if abs(self._now() - int(stamp) / 1000) > _SIGNATURE_WINDOW_SECONDS:
             raise _unsigned("X-Timestamp must be within 5 minutes of the current time.")
         signer = self._signers.get(source_id)
         # An unknown source and a wrong signature look alike.
-        if signer is None or not hmac.compare_digest(sign(signer.secret, stamp, body), given.lower()):
+        if signer is None or not hmac.compare_digest(sign(signer.secret, stamp, body), signature.lower()):
             raise _unsigned("X-Signature does not match the body, X-Timestamp and the secret of X-Source-Id.")
-        request = self._request(source_id, stamp, given.lower())
+        request = self._request(source_id, stamp, signature.lower())
         return Caller(signer.source, f"signed:{source_id}", signed=True, request=request)
 
     def by_webhook(self, source_id: str, system: str, headers: Headers, body: bytes) -> Caller:
@@ -211,10 +211,10 @@ class Callers:
             )
         return Caller(signer.source, f"signed:{source_id}", signed=True)
 
-    def webhook_request(self, caller: Caller, system: str, once: str, body: bytes) -> SignedRequest:
+    def webhook_request(self, caller: Caller, system: str, id_: str, body: bytes) -> SignedRequest:
         """Return what identifies a webhook, so that a repeated one counts once."""
         key = self._ledger.vault.keyed_hash(
-            "webhook", caller.source.id, f"{system} {once or sha256(body).hexdigest()}"
+            "webhook", caller.source.id, f"{system} {id_ or sha256(body).hexdigest()}"
         )
         return SignedRequest(key, self._now() + retention.WEBHOOK_SECONDS)
 
@@ -236,9 +236,9 @@ def key_of(authorization: str | None, query: Mapping[str, str]) -> str | None:
 
     Basic comes last, because a proxy may have added its own.
     """
-    scheme, _, given = (authorization or "").partition(" ")
-    bearer = given.strip() if scheme.lower() == "bearer" else ""
-    return bearer or query.get("key") or query.get("writeKey") or _basic_name(scheme, given) or None
+    scheme, _, credentials = (authorization or "").partition(" ")
+    bearer = credentials.strip() if scheme.lower() == "bearer" else ""
+    return bearer or query.get("key") or query.get("writeKey") or _basic_name(scheme, credentials) or None
 
 
 def _basic_name(scheme: str, encoded: str) -> str:
@@ -250,12 +250,12 @@ def _basic_name(scheme: str, encoded: str) -> str:
         return ""
 
 
-def _header(headers: Headers, name: str, shape: re.Pattern[str], what: str) -> str:
+def _header(headers: Headers, name: str, shape: re.Pattern[str], description: str) -> str:
     value = headers.get(name, "").strip()
     if not value:
         raise _unsigned(f"{name} is missing.")
     if not shape.fullmatch(value):
-        raise _unsigned(f"{name} must be {what}.")
+        raise _unsigned(f"{name} must be {description}.")
     return value
 
 

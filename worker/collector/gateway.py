@@ -59,9 +59,9 @@ def _is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
         return False
     if parts.scheme not in ("http", "https") or not host:
         return False
-    own = {domain.lower() for domain in domains}
+    own_domains = {domain.lower() for domain in domains}
     labels = host.split(".")
-    return any(".".join(labels[start:]) in own for start in range(len(labels)))
+    return any(".".join(labels[start:]) in own_domains for start in range(len(labels)))
 
 
 def _cors_headers(origin: str) -> dict[str, str]:
@@ -110,12 +110,12 @@ class _AllDomains:
         return self._outage.remembered.domains() if self._outage else None
 
     def _load(self, last_id: str) -> frozenset[str]:
-        found: set[str] = set()
+        origins: set[str] = set()
         with self._ledger.read() as connection:
             while page := sources.sources_after(connection, _SOURCES_A_PAGE, last_id):
-                found.update(domain for source in page for domain in source.page_origins)
+                origins.update(domain for source in page for domain in source.page_origins)
                 last_id = page[-1].id
-        return frozenset(found)
+        return frozenset(origins)
 
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
@@ -213,13 +213,13 @@ class Gateway:
             raise
         self._admit(caller)
         mapping = caller.source.options.get("webhook_mapping") or {}
-        found = webhooks.read_webhook(system, request.headers, _read_json(body, signed=True), mapping)
-        if found.event is None:
+        webhook = webhooks.read_webhook(system, request.headers, _read_json(body, signed=True), mapping)
+        if webhook.event is None:
             return json_response({"success": True})
-        once = self._callers.webhook_request(caller, system, found.once, body)
-        answer = self._take_one(replace(caller, request=once), found.event)
-        if found.order is not None:
-            self._record(caller.source, found.order)
+        signed_request = self._callers.webhook_request(caller, system, webhook.once, body)
+        answer = self._take_one(replace(caller, request=signed_request), webhook.event)
+        if webhook.order is not None:
+            self._record(caller.source, webhook.order)
         return answer
 
     def _record(self, source: Source, order: Mapping[str, Any]) -> None:
@@ -245,12 +245,12 @@ class Gateway:
         self._rates.spend_events(caller, self._client_network(), len(raws))
         now = self._now()
         context = self._context(caller, now)
-        prepared = prepare_batch(raws, context, caller.source.id, self._ledger.vault)
-        if not prepared.events:
+        batch = prepare_batch(raws, context, caller.source.id, self._ledger.vault)
+        if not batch.events:
             message = "No event of the batch is valid; errors lists why."
-            raise RefusedError(400, "INVALID_EVENTS", message, errors=prepared.errors)
-        store(self._accept, self._offer, prepared.events, now, caller.request)
-        return _answer_batch(prepared, context)
+            raise RefusedError(400, "INVALID_EVENTS", message, errors=batch.errors)
+        store(self._accept, self._offer, batch.events, now, caller.request)
+        return _answer_batch(batch, context)
 
     def preflight(self, call: str) -> Response:  # noqa: ARG002  # the answer is the same for all calls
         """Answer a preflight request."""
@@ -350,10 +350,10 @@ def _body(*, signed: bool = False, is_any_type: bool = False) -> bytes:
         raise RefusedError(415, "UNSUPPORTED_MEDIA_TYPE", message)
     if _encoding() not in ("identity", "gzip"):
         raise RefusedError(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be gzip, or be left out.")
-    most = _LARGEST_BYTES[signed]
-    request.max_content_length = most + 1
+    limit = _LARGEST_BYTES[signed]
+    request.max_content_length = limit + 1
     body = request.get_data(cache=False)
-    if len(body) > most:
+    if len(body) > limit:
         raise RequestEntityTooLarge
     return body
 
@@ -365,12 +365,12 @@ def _encoding() -> str:
 def _read_json(body: bytes, *, signed: bool = False) -> object:
     """Parse a body, which may be compressed; unpacked it has the same limit."""
     if _encoding() == "gzip":
-        most, unpacker = _LARGEST_BYTES[signed], zlib.decompressobj(wbits=31)
+        limit, unpacker = _LARGEST_BYTES[signed], zlib.decompressobj(wbits=31)
         try:
-            body = unpacker.decompress(body, most + 1)
+            body = unpacker.decompress(body, limit + 1)
         except zlib.error:
             raise EnvelopeError("body", _NOT_GZIP) from None
-        if len(body) > most:
+        if len(body) > limit:
             raise RequestEntityTooLarge
         # What follows would be lost without a word.
         if not unpacker.eof or unpacker.unused_data:
@@ -378,11 +378,11 @@ def _read_json(body: bytes, *, signed: bool = False) -> object:
     return decode_json(body)
 
 
-def _answer_batch(prepared: PreparedBatch, context: RequestContext) -> Response:
-    body: dict[str, object] = {"success": True, "accepted": len(prepared.events)}
-    if prepared.errors:
-        body["errors"] = prepared.errors
-        count_rejected("INVALID_EVENT", len(prepared.errors))
+def _answer_batch(batch: PreparedBatch, context: RequestContext) -> Response:
+    body: dict[str, object] = {"success": True, "accepted": len(batch.events)}
+    if batch.errors:
+        body["errors"] = batch.errors
+        count_rejected("INVALID_EVENT", len(batch.errors))
     response = json_response(body)
     context.set_cookies(response)
     return response

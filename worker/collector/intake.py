@@ -85,12 +85,12 @@ class GroupCommit:
 
     def _next(self) -> list[_Request]:
         """Take the requests that wait longest, at least one."""
-        taken = [self._waiting.popleft()]
-        size = len(taken[0].events)
+        requests = [self._waiting.popleft()]
+        size = len(requests[0].events)
         while self._waiting and size + len(self._waiting[0].events) <= MAX_COMMIT_EVENTS:
-            taken.append(self._waiting.popleft())
-            size += len(taken[-1].events)
-        return taken
+            requests.append(self._waiting.popleft())
+            size += len(requests[-1].events)
+        return requests
 
     def _write(self, requests: Sequence[_Request]) -> None:
         requests = [request for request in requests if not request.left]
@@ -101,9 +101,9 @@ class GroupCommit:
         except BaseException as error:  # noqa: BLE001 - each of them raises it in its own thread
             self._blame(requests, error)
             return
-        given = iter(ids)
+        next_ids = iter(ids)
         for request in new:
-            request.ids = [next(given) for _ in request.events]
+            request.ids = [next(next_ids) for _ in request.events]
         for request in requests:
             request.done = True
 
@@ -136,13 +136,13 @@ def _events_of(requests: Sequence[_Request]) -> list[Accepted]:
 def without_repeats(connection: Connection, requests: Sequence[_R]) -> list[_R]:
     """Return the requests without those whose signature was accepted before, also in this transaction."""
     signed = [request.signed for request in requests if request.signed is not None]
-    fresh = inbox.insert_signed_requests(connection, signed)
+    fresh_keys = inbox.insert_signed_requests(connection, signed)
     new: list[_R] = []
     for request in requests:
         if request.signed is not None:
-            if request.signed.key not in fresh:
+            if request.signed.key not in fresh_keys:
                 continue
-            fresh.remove(request.signed.key)
+            fresh_keys.remove(request.signed.key)
         new.append(request)
     return new
 
@@ -162,15 +162,15 @@ def prepare_batch(
     raws: Sequence[object], context: RequestContext, source_id: str, vault: Vault
 ) -> PreparedBatch:
     """Check and seal a batch's events, each on its own."""
-    prepared = PreparedBatch()
+    batch = PreparedBatch()
     for index, raw in enumerate(raws):
         try:
-            prepared.events.append(prepare_event(raw, context.receive, source_id, vault, context.trust))
+            batch.events.append(prepare_event(raw, context.receive, source_id, vault, context.trust))
         except EnvelopeError as error:
-            prepared.errors.append({"index": index, "field": error.field, "message": str(error)})
+            batch.errors.append({"index": index, "field": error.field, "message": str(error)})
         except TooLargeError as error:
-            prepared.errors.append({"index": index, "field": "event", "message": str(error)})
-    return prepared
+            batch.errors.append({"index": index, "field": "event", "message": str(error)})
+    return batch
 
 
 def store(
@@ -193,7 +193,7 @@ def store(
         tracer.record("collector.accept", requests, now)
 
 
-def batch_events(body: object, most: int = _MOST_EVENTS) -> list[object]:
+def batch_events(body: object, limit: int = _MOST_EVENTS) -> list[object]:
     """Return the events of a batch.
 
     Raises:
@@ -203,8 +203,8 @@ def batch_events(body: object, most: int = _MOST_EVENTS) -> list[object]:
     events = body.get("batch") if isinstance(body, dict) else None
     if not isinstance(events, list) or not events:
         raise EnvelopeError("batch", 'must be a list of events: {"batch": [event, …]}.')
-    if len(events) > most:
-        message = f"batch must hold at most {most} events, not {len(events)}."
+    if len(events) > limit:
+        message = f"batch must hold at most {limit} events, not {len(events)}."
         raise RefusedError(413, "TOO_MANY_EVENTS", message)
     return events
 
@@ -217,7 +217,7 @@ def with_type(raw: object, kind: str) -> object:
     """
     if not isinstance(raw, dict):
         return raw
-    said = raw.get("type")
-    if said is not None and said != kind:
+    value = raw.get("type")
+    if value is not None and value != kind:
         raise EnvelopeError("type", f"must be {kind} at this address, or be left out.")
     return raw | {"type": kind}

@@ -51,11 +51,11 @@ class _RateLimit:
             RefusedError: 429, with the whole seconds until there is a token again.
         """
         with self._lock:
-            left = self._tokens(caller)
-            if left >= 1:
-                self._keep(caller, left - tokens)
+            balance = self._tokens(caller)
+            if balance >= 1:
+                self._keep(caller, balance - tokens)
                 return
-        wait_seconds = max(1, math.ceil((1 - left) / self._per_second))
+        wait_seconds = max(1, math.ceil((1 - balance) / self._per_second))
         raise RefusedError(429, "RATE_LIMITED", self._message % unit, retry_after_seconds=wait_seconds)
 
     def _tokens(self, caller: str) -> float:
@@ -138,24 +138,24 @@ class _Backlog:
         """Return the number that was counted last."""
         now = self._now()
         with self._lock:
-            waiting, due = self._counts.get(source_id, ({}, now))
+            counts, due = self._counts.get(source_id, ({}, now))
             # A clock that was set back must not delay the next count for long.
             if 0 < due - now <= _LONGEST_CHECK_SECONDS:
-                return waiting.get(trust, 0)
-            self._keep(source_id, waiting, now + _CHECK_SECONDS)
-        started = time.monotonic()
+                return counts.get(trust, 0)
+            self._keep(source_id, counts, now + _CHECK_SECONDS)
+        start = time.monotonic()
         try:
-            waiting = self._count(source_id)
+            counts = self._count(source_id)
         except Exception as error:
             if not is_ledger_unavailable(error):
                 raise
-        rest_seconds = max(_CHECK_SECONDS, 19 * (time.monotonic() - started))
+        rest_seconds = max(_CHECK_SECONDS, 19 * (time.monotonic() - start))
         with self._lock:
-            self._keep(source_id, waiting, now + min(rest_seconds, _LONGEST_CHECK_SECONDS))
-        return waiting.get(trust, 0)
+            self._keep(source_id, counts, now + min(rest_seconds, _LONGEST_CHECK_SECONDS))
+        return counts.get(trust, 0)
 
-    def _keep(self, source_id: str, waiting: Mapping[Trust, int], due: float) -> None:
-        self._counts[source_id] = (waiting, due)
+    def _keep(self, source_id: str, counts: Mapping[Trust, int], due: float) -> None:
+        self._counts[source_id] = (counts, due)
         self._counts.move_to_end(source_id)
         if len(self._counts) > _MOST_CALLERS:
             self._counts.popitem(last=False)
@@ -198,8 +198,8 @@ class AdmissionControl:
         if self._outage and self._outage.is_away:
             raise LedgerBusyError("the ledger is away")
         with self._ledger.read() as connection:
-            counted = inbox.backlogs(connection, [source_id])
-        return {trust: counted[source_id, trust] for trust in Trust}
+            counts = inbox.backlogs(connection, [source_id])
+        return {trust: counts[source_id, trust] for trust in Trust}
 
 
 def state_folder(ledger: Ledger, settings: Settings) -> Path:

@@ -43,11 +43,11 @@ class RememberedSources:
         with self._ledger.read() as connection:
             signers = sources.load_signers(connection, vault)
         sealed = vault.seal(orjson.dumps([asdict(signer) for signer in signers]), _SOURCES)
-        named = [[purpose, day, number, wrapped.hex()] for purpose, day, number, wrapped in keys]
+        key_rows = [[purpose, day, number, wrapped.hex()] for purpose, day, number, wrapped in keys]
         new = self._path.with_suffix(f".{os.getpid()}")
         new.touch(mode=0o600)
         with new.open("wb") as file:
-            file.write(orjson.dumps({"keys": named, "sources": sealed.hex()}))
+            file.write(orjson.dumps({"keys": key_rows, "sources": sealed.hex()}))
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
@@ -63,9 +63,9 @@ class RememberedSources:
     def of_key(self, key: str) -> Source | None:
         """Return the source of a pipeline key that has not expired."""
         self._refresh()
-        found = self._of_keys.get(key)
-        expires_at = found.keys[key] if found else None
-        return found.source if found and (expires_at is None or expires_at > time.time()) else None
+        signer = self._of_keys.get(key)
+        expires_at = signer.keys[key] if signer else None
+        return signer.source if signer and (expires_at is None or expires_at > time.time()) else None
 
     def signer(self, source_id: str) -> Signer | None:
         """Return a source with its secrets."""
@@ -75,8 +75,8 @@ class RememberedSources:
     def domains(self) -> frozenset[str] | None:
         """Return the domains of all sources; None without a file."""
         self._refresh()
-        found = (domain for signer in self._signers.values() for domain in signer.source.page_origins)
-        return frozenset(found) if self._signers else None
+        origins = (domain for signer in self._signers.values() for domain in signer.source.page_origins)
+        return frozenset(origins) if self._signers else None
 
     def _written_at(self) -> float:
         try:
@@ -88,21 +88,23 @@ class RememberedSources:
         if time.time() - self._written_at() > retention.SOURCES_FILE_SECONDS:
             return None
         try:
-            kept: dict[str, Any] = orjson.loads(self._path.read_bytes())
-            keys = [(purpose, day, number, bytes.fromhex(key)) for purpose, day, number, key in kept["keys"]]
+            record: dict[str, Any] = orjson.loads(self._path.read_bytes())
+            keys = [
+                (purpose, day, number, bytes.fromhex(key)) for purpose, day, number, key in record["keys"]
+            ]
         except (ValueError, KeyError) as error:
             log.error("sources_unreadable", error=type(error).__name__)
             return None
         # Another process may have sealed it with a key that this one has not read yet.
         self._ledger.vault.use_keys(keys)
-        return kept
+        return record
 
     def _refresh(self) -> None:
         with self._lock:
             if (written_at := self._written_at()) == self._read_of:
                 return
-            kept = self._read()
-            rows = orjson.loads(self._open(kept["sources"])) if kept else []
+            record = self._read()
+            rows = orjson.loads(self._open(record["sources"])) if record else []
             signers = [Signer(_source(row.pop("source")), **row) for row in rows]
             self._signers = {signer.source.id: signer for signer in signers}
             self._of_keys = {key: signer for signer in signers for key in signer.keys}

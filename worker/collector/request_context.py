@@ -42,12 +42,12 @@ class _CookieRules:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Read the rules from a source's options."""
-        chosen = options.get("cookies") or {}
+        cookies = options.get("cookies") or {}
         return cls(
-            domain=chosen.get("domain") or None,
-            dfid=chosen.get("dfid", True),
-            pin_unauth=chosen.get("pin_unauth", True),
-            epik=chosen.get("epik", True),
+            domain=cookies.get("domain") or None,
+            dfid=cookies.get("dfid", True),
+            pin_unauth=cookies.get("pin_unauth", True),
+            epik=cookies.get("epik", True),
             secure=options.get("secure_cookies", True),
         )
 
@@ -77,7 +77,7 @@ def _new_uuid() -> str:
 
 
 def _next_cookies(
-    known: _Cookies,
+    cookies: _Cookies,
     event: Mapping[str, Any],
     rules: _CookieRules,
     *,
@@ -85,14 +85,14 @@ def _next_cookies(
     make_id: Callable[[], str] = _new_uuid,
 ) -> _Cookies:
     """Return the cookies of the browser after this event."""
-    if known.dfid is None and rules.dfid:
-        known = replace(known, dfid=_claimed_id(event) or make_id())
+    if cookies.dfid is None and rules.dfid:
+        cookies = replace(cookies, dfid=_claimed_id(event) or make_id())
     if not may_advertise:
-        return known
-    if known.pin_unauth is None and rules.pin_unauth:
-        known = replace(known, pin_unauth=make_id())
-    brought = epik_from_url(page_url(event)) if rules.epik else None
-    return replace(known, epik=brought) if brought else known
+        return cookies
+    if cookies.pin_unauth is None and rules.pin_unauth:
+        cookies = replace(cookies, pin_unauth=make_id())
+    epik = epik_from_url(page_url(event)) if rules.epik else None
+    return replace(cookies, epik=epik) if epik else cookies
 
 
 def _visitor_id_of(event: Mapping[str, Any], sent: _Cookies, kept: _Cookies) -> str | None:
@@ -138,8 +138,8 @@ def _set_cookies(response: Response, before: _Cookies, after: _Cookies, rules: _
 
 
 def _claimed_id(event: Mapping[str, Any]) -> str | None:
-    claimed = event.get("anonymousId")
-    return claimed if isinstance(claimed, str) and _UUID4.fullmatch(claimed) else None
+    id_ = event.get("anonymousId")
+    return id_ if isinstance(id_, str) and _UUID4.fullmatch(id_) else None
 
 
 Channel = Literal["browser", "server"]

@@ -28,8 +28,8 @@ _UNUSED = frozenset(("integrations", "writeKey", "_metadata", "channel", "reques
 
 def key_in_body(body: object) -> str | None:
     """Return the write key of a message or a batch."""
-    stated = body.get("writeKey") if isinstance(body, dict) else None
-    return stated if isinstance(stated, str) and stated else None
+    key = body.get("writeKey") if isinstance(body, dict) else None
+    return key if isinstance(key, str) and key else None
 
 
 def to_events(body: object, kind: str | None) -> list[object]:

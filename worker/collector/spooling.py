@@ -153,9 +153,9 @@ class SpoolingIntake:
         if not self._is_checked:
             check_ledger(self._ledger)
             self._is_checked = True
-        own = {segment.path for segment in self._segments}
+        own_paths = {segment.path for segment in self._segments}
         for path in spool.files(self._folder):
-            if path not in own:
+            if path not in own_paths:
                 self._drain_left(path)
         while self._segments:
             self._drain_own(self._segments[0])
@@ -185,9 +185,9 @@ class SpoolingIntake:
 
     def _drain_part(self, segment: Segment) -> None:
         data, start = segment.undrained(), segment.drained
-        for requests, done in _groups(data):
+        for requests, end in _groups(data):
             self._store(requests)
-            segment.drained = start + done
+            segment.drained = start + end
         if lost := len(data) - (segment.drained - start):
             segment.keep_unreadable()
             segment.drained += lost
@@ -198,8 +198,8 @@ class SpoolingIntake:
         # A request may be stored twice if a process ends between the commit and the removal of its file.
         keys = [SignedRequest(request.key, now + SPOOLED_SECONDS) for request in requests]
         with self._ledger.write() as connection:
-            fresh = inbox.insert_signed_requests(connection, keys)
-            new = without_repeats(connection, [request for request in requests if request.key in fresh])
+            fresh_keys = inbox.insert_signed_requests(connection, keys)
+            new = without_repeats(connection, [request for request in requests if request.key in fresh_keys])
             ids = inbox.accept_events(connection, [event for request in new for event in request.events], now)
         if self.is_away:
             log.info("spool_draining")
@@ -213,7 +213,7 @@ def _groups(data: bytes) -> Iterator[tuple[list[SpooledRequest], int]]:
     while first := next(records, None):
         group, end = [first[0]], first[1]
         size = len(first[0].events)
-        while size < MAX_COMMIT_EVENTS and (more := next(records, None)):
-            group.append(more[0])
-            size, end = size + len(more[0].events), more[1]
+        while size < MAX_COMMIT_EVENTS and (record := next(records, None)):
+            group.append(record[0])
+            size, end = size + len(record[0].events), record[1]
         yield group, end

@@ -44,13 +44,13 @@ def is_signed(system: str, headers: Headers, body: bytes, secret: str) -> bool:
     """Return whether a webhook has the signature that its system makes with a secret."""
     digest = hmac.new(secret.encode(), body, sha256)
     if system == "custom":
-        given = headers.get("X-Signature") or headers.get("X-Hub-Signature-256") or ""
+        signature = headers.get("X-Signature") or headers.get("X-Hub-Signature-256") or ""
         expected = digest.hexdigest()
-        given = given.strip().lower().removeprefix("sha256=")
+        signature = signature.strip().lower().removeprefix("sha256=")
     else:
         name = "X-Shopify-Hmac-Sha256" if system == "shopify" else "X-WC-Webhook-Signature"
-        given, expected = headers.get(name, "").strip(), base64.b64encode(digest.digest()).decode()
-    return hmac.compare_digest(expected.encode(), given.encode())
+        signature, expected = headers.get(name, "").strip(), base64.b64encode(digest.digest()).decode()
+    return hmac.compare_digest(expected.encode(), signature.encode())
 
 
 def is_ping(system: str, headers: Headers, body: bytes) -> bool:
@@ -80,12 +80,12 @@ def _read_shopify(headers: Headers, order: Mapping[str, Any]) -> _Webhook:
     if topic == "orders/cancelled" and order.get("refunds"):
         # The money that was paid back came as refunds.
         return _NOTHING
-    once = headers.get("X-Shopify-Webhook-Id", "")[:_LONGEST_ID] or f"{topic} {order.get('id')}"
-    created = order.get("created_at") if topic != "orders/paid" else None
-    timestamp = headers.get("X-Shopify-Triggered-At") or created
+    id_ = headers.get("X-Shopify-Webhook-Id", "")[:_LONGEST_ID] or f"{topic} {order.get('id')}"
+    created_at = order.get("created_at") if topic != "orders/paid" else None
+    timestamp = headers.get("X-Shopify-Triggered-At") or created_at
     return _Webhook(
-        _event(topic, order, once, timestamp, order.get("note_attributes"), order.get("customer")),
-        once,
+        _event(topic, order, id_, timestamp, order.get("note_attributes"), order.get("customer")),
+        id_,
         order if topic in _SALES else None,
     )
 
@@ -97,38 +97,38 @@ def _read_woocommerce(headers: Headers, order: Mapping[str, Any]) -> _Webhook:
     # An order is updated often: its sale and each of its refunds count once.
     paid_back = _newest_refund(order.get("refunds"))
     is_refund = status in _REFUNDED or paid_back is not None
-    once = f"{order.get('id')} {'refund' if is_refund else 'sale'}"
+    id_ = f"{order.get('id')} {'refund' if is_refund else 'sale'}"
     if paid_back is not None:
-        once = f"{once} {paid_back['id']}"
+        id_ = f"{id_} {paid_back['id']}"
         order = {**order, "refund_amount": str(paid_back.get("total")).lstrip("-")}
-    created = order.get("date_created_gmt") if topic == "order.created" else None
-    timestamp = f"{created}Z" if isinstance(created, str) and created else None
+    created_at = order.get("date_created_gmt") if topic == "order.created" else None
+    timestamp = f"{created_at}Z" if isinstance(created_at, str) and created_at else None
     name = "Order Refunded" if is_refund else "Order Completed"
     customer = {"id": order.get("customer_id") or None}
-    event = _event(name, order, once, timestamp, order.get("meta_data"), customer)
-    return _Webhook(event, once, None if is_refund else order)
+    event = _event(name, order, id_, timestamp, order.get("meta_data"), customer)
+    return _Webhook(event, id_, None if is_refund else order)
 
 
 def _newest_refund(refunds: object) -> Mapping[str, Any] | None:
     """Return the refund that an order had last: each is reported by an update of the order."""
-    found = [
-        one for one in (refunds if isinstance(refunds, list) else ()) if isinstance(one, dict) and "id" in one
+    rows = [
+        row for row in (refunds if isinstance(refunds, list) else ()) if isinstance(row, dict) and "id" in row
     ]
-    return max(found, key=lambda one: int(one["id"]) if str(one["id"]).isdecimal() else 0, default=None)
+    return max(rows, key=lambda row: int(row["id"]) if str(row["id"]).isdecimal() else 0, default=None)
 
 
 def _event(
-    name: str, order: Mapping[str, Any], once: str, timestamp: object, attributes: object, customer: object
+    name: str, order: Mapping[str, Any], id_: str, timestamp: object, attributes: object, customer: object
 ) -> dict[str, Any]:
-    kept = attributes_of(attributes) if isinstance(attributes, list) else {}
-    stated = next((value for key, value in kept.items() if fold_key(key[:64]) == "consent"), None)
+    pairs = attributes_of(attributes) if isinstance(attributes, list) else {}
+    consent = next((value for key, value in pairs.items() if fold_key(key[:64]) == "consent"), None)
     user_id = clean_text(customer.get("id"), _LONGEST_ID) if isinstance(customer, dict) else None
     event = {
         "type": "track",
         "event": name,
-        "messageId": once,
+        "messageId": id_,
         "properties": dict(order),
-        "context": {"consent": open_text(stated)} if stated not in (None, "") else {},
+        "context": {"consent": open_text(consent)} if consent not in (None, "") else {},
         "timestamp": timestamp,
         "userId": user_id,
     }
@@ -145,10 +145,10 @@ def _read_custom(headers: Headers, body: object, mapping: Mapping[str, str]) -> 
         if value is not None:
             _put(event, target.split("."), value)
     event.setdefault("type", "track")
-    given = clean_text(headers.get("X-Webhook-Id") or event.get("messageId"), _LONGEST_ID)
-    if given:
-        event.setdefault("messageId", given)
-    return _Webhook(event, given or "")
+    id_ = clean_text(headers.get("X-Webhook-Id") or event.get("messageId"), _LONGEST_ID)
+    if id_:
+        event.setdefault("messageId", id_)
+    return _Webhook(event, id_ or "")
 
 
 def _at(holder: Any, path: str) -> Any:

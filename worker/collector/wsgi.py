@@ -116,10 +116,10 @@ def _from_environment() -> Flask:
     from worker.settings import settings
 
     # Before Celery's settings are loaded: wrong ones end a process with a status that gunicorn takes for a crash.
-    chosen = settings()
-    ledger = open_ledger(chosen, _PATIENCE_SECONDS)
-    spools = bool(chosen.spool_max_bytes) and not ledger.is_sqlite
-    away = _check(ledger, prepare=spools)
+    config = settings()
+    ledger = open_ledger(config, _PATIENCE_SECONDS)
+    spools = bool(config.spool_max_bytes) and not ledger.is_sqlite
+    outage = _check(ledger, prepare=spools)
     tracing.tracer()
     meter = Meter()
     writer = MeterWriter(meter, lambda: ledger)
@@ -129,21 +129,21 @@ def _from_environment() -> Flask:
     publisher = hint_publisher(app, meter)
     intake = None
     if spools:
-        accept, folder = GroupCommit(ledger).accept, chosen.spool_folder
+        accept, folder = GroupCommit(ledger).accept, config.spool_folder
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            why = f"needs a state folder that can be written to, or must be 0: {error}."
-            raise SettingsError("SPOOL_MAX_MB", why) from None
-        intake = SpoolingIntake(ledger, accept, folder, chosen.spool_max_bytes, publisher.offer)
-    if away and not (intake and intake.start_without_ledger(away)):
-        raise away
+            reason = f"needs a state folder that can be written to, or must be 0: {error}."
+            raise SettingsError("SPOOL_MAX_MB", reason) from None
+        intake = SpoolingIntake(ledger, accept, folder, config.spool_max_bytes, publisher.offer)
+    if outage and not (intake and intake.start_without_ledger(outage)):
+        raise outage
     if intake:
         intake.start()
     # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
     for last_deed in (ledger.dispose, writer.close, publisher.close, *((intake.close,) if intake else ())):
         atexit.register(last_deed)
-    return create_app(ledger, chosen, publisher.offer, ledger.now, meter, intake)
+    return create_app(ledger, config, publisher.offer, ledger.now, meter, intake)
 
 
 def _check(ledger: Ledger, *, prepare: bool) -> Exception | None:
