@@ -179,7 +179,7 @@ def test_scrapes_within_some_seconds_share_one_look(sqlite_ledger: Ledger) -> No
 def test_ad_accounts_beyond_the_bound_are_put_together() -> None:
     quiet = [replace(QUIET, ad_account_id=str(number)) for number in range(4)]
     busy = replace(QUIET, ad_account_id="9", pending=5, pending_since=7.0, breaker_open=True, rate_tokens=1.0)
-    found = _group_small_accounts([*quiet, busy], most=2)
+    found = _group_small_accounts([*quiet, busy], limit=2)
 
     assert [one.ad_account_id for one in found] == ["0", "1", "other"]
     assert found[-1] == replace(busy, ad_account_id="other")

@@ -68,11 +68,11 @@ def _rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:
     """Query a RabbitMQ server. Needs no management plug-in, and creates nothing."""
     connection.connect()
     properties = cast(dict[str, Any], connection.connection.server_properties)
-    found = {name: _is_quorum(connection, name) for name in queues}
+    quorums = {name: _is_quorum(connection, name) for name in queues}
     return RabbitFacts(
         version=str(properties.get("version", "unknown")),
         confirms=bool(properties.get("capabilities", {}).get("publisher_confirms")),
-        queues={name: is_quorum for name, is_quorum in found.items() if is_quorum is not None},
+        queues={name: is_quorum for name, is_quorum in quorums.items() if is_quorum is not None},
     )
 
 
@@ -103,11 +103,11 @@ def _certificate_days_left(connection: Connection) -> float | None:
     if connection.transport.driver_type == "amqp":
         return _days_left(cast(Any, connection.connection).sock)
     pool = cast(Any, connection.default_channel).client.connection_pool
-    held = pool.get_connection()
+    client = pool.get_connection()
     try:
-        return _days_left(held._sock)
+        return _days_left(client._sock)
     finally:
-        pool.release(held)
+        pool.release(client)
 
 
 def _days_left(sock: ssl.SSLSocket) -> float | None:
@@ -169,14 +169,14 @@ class Checkup:
             yield findings.broken_check_finding(check, error)
 
     def _production(self) -> Iterator[Finding]:
-        given = self._settings
+        config = self._settings
         yield findings.production_finding(
-            is_production=given.production,
-            embedded_broker=given.embedded_broker,
+            is_production=config.production,
+            embedded_broker=config.embedded_broker,
             is_sqlite=self._ledger.is_sqlite,
         )
-        if given.sandbox_url:
-            yield findings.sandbox_finding(given.sandbox_url)
+        if config.sandbox_url:
+            yield findings.sandbox_finding(config.sandbox_url)
 
     def _folder(self) -> Iterator[Finding]:
         var = self._settings.var
@@ -190,10 +190,10 @@ class Checkup:
     def _database_clock(self) -> Iterator[Finding]:
         before = time.time()
         with self._ledger.read() as connection:
-            there = alert_queries.server_time(connection)
-        if there is not None:
+            server_time = alert_queries.server_time(connection)
+        if server_time is not None:
             yield findings.clock_finding(
-                "database clock", "the database's", there - (before + time.time()) / 2
+                "database clock", "the database's", server_time - (before + time.time()) / 2
             )
 
     def _broker(self) -> Iterator[Finding]:
@@ -217,8 +217,8 @@ class Checkup:
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
             consumers = _workers_by_queue(self._app, connection)
-            left = self._left_over(connection)
-        yield from findings.worker_findings(consumers, self._queues, left)
+            leftovers = self._left_over(connection)
+        yield from findings.worker_findings(consumers, self._queues, leftovers)
 
     def _left_over(self, connection: Connection) -> dict[str, int]:
         """Return the messages of queues of events that are not in use any more; of none without the database."""
@@ -238,14 +238,14 @@ class Checkup:
             yield findings.last_run_finding(name, last.get(name), time.time())
 
     def _sites(self) -> Iterator[Finding]:
-        given = self._settings
+        config = self._settings
         for name, url, path in (
-            ("collector", given.collector_url, "/healthz"),
-            ("management", given.management_url, "/healthz"),
-            ("flower", given.flower_url, "/healthcheck"),
+            ("collector", config.collector_url, "/healthz"),
+            ("management", config.management_url, "/healthz"),
+            ("flower", config.flower_url, "/healthcheck"),
         ):
             yield findings.site_finding(_request_site(name, url, path))
-        yield findings.flower_password_finding(_request_site("flower", given.flower_url, "/workers"))
+        yield findings.flower_password_finding(_request_site("flower", config.flower_url, "/workers"))
 
     def _tokens(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:

@@ -183,16 +183,16 @@ def rabbit_findings(facts: RabbitFacts, queues: Collection[str]) -> Iterator[Fin
         yield _ok("broker queues", "Every queue is a durable quorum queue.")
 
 
-def clock_finding(check: str, whose: str, skew_seconds: float) -> Finding:
+def clock_finding(check: str, owner: str, skew_seconds: float) -> Finding:
     """Judge the difference between another clock and this machine's; positive if the other is ahead."""
     off = abs(skew_seconds)
     direction = "ahead of" if skew_seconds > 0 else "behind"
-    words = f"{whose.capitalize()} clock is {off:.1f} s {direction} this machine's"
+    words = f"{owner.capitalize()} clock is {off:.1f} s {direction} this machine's"
     if off > _SKEW_SECONDS:
         return _failed(check, f"{words}: ticks and signatures would expire. Run an NTP client on both.")
     if off > _SKEW_WARNING_SECONDS:
         return _degraded(check, f"{words}. Run an NTP client on both.")
-    return _ok(check, f"{whose.capitalize()} clock and this machine's agree.")
+    return _ok(check, f"{owner.capitalize()} clock and this machine's agree.")
 
 
 def disk_finding(free_bytes: int) -> Finding:
@@ -229,8 +229,8 @@ def production_finding(*, is_production: bool, embedded_broker: bool, is_sqlite:
         )
     if embedded_broker or is_sqlite:
         local = (("the embedded broker", embedded_broker), ("SQLite", is_sqlite))
-        what = " and ".join(words for words, here in local if here)
-        return _ok("production", f"PRODUCTION is 1. With {what}, all processes must run on this machine.")
+        parts = " and ".join(words for words, is_used in local if is_used)
+        return _ok("production", f"PRODUCTION is 1. With {parts}, all processes must run on this machine.")
     return _ok("production", "PRODUCTION is 1.")
 
 
@@ -282,9 +282,9 @@ def site_finding(facts: SiteFacts) -> Finding:
     """Judge whether one of our own web processes answers."""
     if facts.status == 200:
         return _ok(facts.name, f"{facts.url} answers.")
-    what = f"HTTP {facts.status}" if facts.status else facts.trouble
+    status = f"HTTP {facts.status}" if facts.status else facts.trouble
     return _failed(
-        facts.name, f"{facts.url} does not answer as expected ({what}): start the {facts.name} process."
+        facts.name, f"{facts.url} does not answer as expected ({status}): start the {facts.name} process."
     )
 
 

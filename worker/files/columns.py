@@ -130,8 +130,8 @@ class Columns:
             names.pop()
         for name in names:
             if not name or names.count(name) > 1:
-                what = f"names {name!r} twice" if name else "has a column without a name"
-                raise ColumnsError(f"the header {what}.")
+                problem = f"names {name!r} twice" if name else "has a column without a name"
+                raise ColumnsError(f"the header {problem}.")
         unknown = [name for name in renamed if name not in names]
         if unknown:
             raise ColumnsError(f"the header has no column {unknown[0]!r}; it has {', '.join(names)}.")
@@ -180,24 +180,24 @@ def _column_path(name: str) -> _Path:
     prefix = _PREFIXES.get(fold_key(first))
     if dot and prefix and rest:
         return (*prefix, *rest.split("."))
-    known = _PATHS.get(fold_key(name))
-    if known:
-        return known
+    path = _PATHS.get(fold_key(name))
+    if path:
+        return path
     return ("context", "traits", name) if collect_traits({name: name}) else ("properties", name)
 
 
 def _refuse_clashes(names: Iterable[str], paths: Sequence[_Path]) -> None:
-    taken: dict[_Path, str] = {}
+    owners: dict[_Path, str] = {}
     for name, path in zip(names, paths, strict=True):
         for length in range(1, len(path) + 1):
-            other = taken.get(path[:length])
+            other = owners.get(path[:length])
             if other is not None:
                 raise ColumnsError(f"the columns {other!r} and {name!r} both mean {'.'.join(path)}.")
-        if any(other[: len(path)] == path for other in taken):
+        if any(other[: len(path)] == path for other in owners):
             raise ColumnsError(
                 f"the column {name!r} means {'.'.join(path)}, which other columns are part of."
             )
-        taken[path] = name
+        owners[path] = name
 
 
 def _put(event: dict[str, Any], path: _Path, value: Any) -> None:
@@ -227,11 +227,11 @@ def settle_cells(event: dict[str, Any]) -> dict[str, Any]:
     """
     properties = event.get("properties") or {}
     currency = next((value for name, value in properties.items() if fold_key(name) in _CURRENCY_KEYS), None)
-    settled = dict(properties)
+    cells = dict(properties)
     for name, value in properties.items():
         if type(value) is str and fold_key(name) in _AMOUNT_KEYS:
             try:
-                settled[name] = settle_cell(value, currency)
+                cells[name] = settle_cell(value, currency)
             except AmountError as error:
                 raise ColumnsError(f"properties.{name} {error}.") from None
-    return event | {"properties": settled} if settled != properties else event
+    return event | {"properties": cells} if cells != properties else event

@@ -61,26 +61,26 @@ class Importer:
             yield self._step(step)
 
     def _step(self, step: Sequence[Line]) -> ImportCounts:
-        done = ImportCounts()
-        wanted: dict[bytes, Line] = {}
+        counts = ImportCounts()
+        lines: dict[bytes, Line] = {}
         for line in step:
             try:
                 key, event = self._complete(line)
             except EnvelopeError as error:
-                done.errors.append(Line(line.number, error=str(error)))
+                counts.errors.append(Line(line.number, error=str(error)))
                 continue
             # Equal lines are one event.
-            done.known += key in wanted
-            wanted.setdefault(key, Line(line.number, event))
+            counts.known += key in lines
+            lines.setdefault(key, Line(line.number, event))
         with self.ledger.read() as connection:
-            known = imported_lines.find_imported_lines(connection, list(wanted))
-        accepted = self._prepare({key: line for key, line in wanted.items() if key not in known}, done)
-        taken = len(accepted) if self.dry_run else self._store(accepted)
-        done.taken = taken
-        done.known += len(known) + len(accepted) - taken
-        done.wrong = len(done.errors)
-        done.errors.sort(key=lambda line: line.number)
-        return done
+            known_keys = imported_lines.find_imported_lines(connection, list(lines))
+        accepted = self._prepare({key: line for key, line in lines.items() if key not in known_keys}, counts)
+        count = len(accepted) if self.dry_run else self._store(accepted)
+        counts.taken = count
+        counts.known += len(known_keys) + len(accepted) - count
+        counts.wrong = len(counts.errors)
+        counts.errors.sort(key=lambda line: line.number)
+        return counts
 
     def _complete(self, line: Line) -> tuple[bytes, dict[str, Any]]:
         if line.error is not None:
@@ -98,16 +98,16 @@ class Importer:
                 raise EnvelopeError(*str(error).split(" ", 1)) from None
         return key, _with_action_source(event, self.options)
 
-    def _prepare(self, wanted: dict[bytes, Line], done: ImportCounts) -> dict[bytes, Accepted]:
+    def _prepare(self, lines: dict[bytes, Line], counts: ImportCounts) -> dict[bytes, Accepted]:
         receive = partial(received_from_server, received_at=self.now())
         accepted: dict[bytes, Accepted] = {}
-        for key, line in wanted.items():
+        for key, line in lines.items():
             try:
                 accepted[key] = prepare_event(
                     line.event, receive, self.source.id, self.ledger.vault, Trust.SIGNED
                 )
             except (EnvelopeError, TooLargeError) as error:
-                done.errors.append(Line(line.number, error=str(error)))
+                counts.errors.append(Line(line.number, error=str(error)))
         return accepted
 
     def _store(self, accepted: dict[bytes, Accepted]) -> int:

@@ -47,13 +47,13 @@ def _is_decodable(text: str) -> bool:
 
 
 def _lines(chunks: Iterable[str]) -> Iterator[str]:
-    kept = ""
+    tail = ""
     for chunk in chunks:
-        *whole, kept = (kept + chunk).split("\n")
-        for line in whole:
+        *lines, tail = (tail + chunk).split("\n")
+        for line in lines:
             yield f"{line}\n"
-    if kept:
-        yield kept
+    if tail:
+        yield tail
 
 
 _DELIMITERS = ",;\t|"
@@ -242,7 +242,7 @@ def _line(row: _Row, columns: Columns, encoding: str | None) -> Line:
         return Line(row.number, error=str(error))
 
 
-def _not_in(what: str, encoding: str | None) -> str:
+def _not_in(part: str, encoding: str | None) -> str:
     if encoding is not None:
-        return f"the {what} is not in {encoding}."
-    return f"the {what} is not in UTF-8: say with --encoding what it is in, like cp1252."
+        return f"the {part} is not in {encoding}."
+    return f"the {part} is not in UTF-8: say with --encoding what it is in, like cp1252."

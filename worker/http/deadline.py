@@ -42,10 +42,10 @@ class RequestDeadline:
 
     def limit(self, seconds: float) -> float:
         """Return the timeout for the next socket operation: ``seconds``, or the time left if that is less."""
-        left = self.deadline_seconds - self.elapsed_seconds()
-        if left <= 0:
+        seconds_left = self.deadline_seconds - self.elapsed_seconds()
+        if seconds_left <= 0:
             raise TimeoutError
-        return min(seconds, left)
+        return min(seconds, seconds_left)
 
     @contextmanager
     def active(self) -> Iterator[None]:

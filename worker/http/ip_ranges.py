@@ -81,13 +81,13 @@ def is_plain_public(text: str) -> bool:
 
 def is_public(address: str) -> bool:
     """Return whether an address is on the public internet; an IPv6 form of an IPv4 address counts as IPv4."""
-    parsed = ip_address(address.partition("%")[0])
-    if isinstance(parsed, IPv4Address):
-        return _is_reachable_ipv4(parsed)
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv4Address):
+        return _is_reachable_ipv4(ip)
     # The operating system connects to an IPv4-mapped address over IPv4.
-    if parsed.ipv4_mapped is not None:
-        return _is_reachable_ipv4(parsed.ipv4_mapped)
-    return _is_reachable_ipv6(parsed)
+    if ip.ipv4_mapped is not None:
+        return _is_reachable_ipv4(ip.ipv4_mapped)
+    return _is_reachable_ipv6(ip)
 
 
 def _is_reachable_ipv4(address: IPv4Address) -> bool:

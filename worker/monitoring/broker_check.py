@@ -45,8 +45,8 @@ def check_broker(connect: Callable[[], Connection]) -> Finding:
 
 
 def _describe(error: BaseException) -> str:
-    if why := _refused_certificate(error):
-        return f"The broker's certificate is refused: {why}."
+    if reason := _refused_certificate(error):
+        return f"The broker's certificate is refused: {reason}."
     for name in (type(error).__name__.strip("_"), str(error).partition(" ")[0]):
         if name in _REFUSALS:
             return _REFUSALS[name]

@@ -104,11 +104,11 @@ def worst_state(findings: Sequence[Finding]) -> State:
     return next((state for state in (State.FAILED, State.DEGRADED) if state in states), State.OK)
 
 
-def as_degraded(finding: Finding, why: str) -> Finding:
+def as_degraded(finding: Finding, reason: str) -> Finding:
     """Change a failure to degraded, and append why work continues."""
     if finding.state is not State.FAILED:
         return finding
-    return replace(finding, state=State.DEGRADED, message=f"{finding.message} {why}")
+    return replace(finding, state=State.DEGRADED, message=f"{finding.message} {reason}")
 
 
 class Readiness:

@@ -111,8 +111,8 @@ def _histograms(measured: Measured) -> Iterator[Metric]:
 
 def _known(declared: Iterable[str], name: str, measured: Measured) -> list[str]:
     """Return the classes of this version, and those that an earlier version counted."""
-    counted = {key.label for key in measured.amounts if key.name == name}
-    return sorted({str(label) for label in declared} | counted)
+    labels = {key.label for key in measured.amounts if key.name == name}
+    return sorted({str(label) for label in declared} | labels)
 
 
 def _counter(name: str, meaning: str, by: tuple[str, Iterable[str], str], measured: Measured) -> Metric:

@@ -42,15 +42,15 @@ class Meter:
     def write(self, ledger: Ledger) -> None:
         """Write the measurements to the ledger; if that fails, keep them for the next write and raise the error."""
         with self._lock:
-            taken, self._measured = self._measured, Measured()
-        if not taken.amounts:
+            collection, self._measured = self._measured, Measured()
+        if not collection.amounts:
             return
         try:
             with ledger.write() as connection:
-                measures.append_measures(connection, taken)
+                measures.append_measures(connection, collection)
         except Exception:
             with self._lock:
-                self._measured.merge(taken)
+                self._measured.merge(collection)
             raise
 
 

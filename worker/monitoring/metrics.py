@@ -89,13 +89,13 @@ class Exporter:
             return self._text
 
     def _all(self, now: float) -> list[Metric]:
-        found = list(_spool_metrics(self._spool)) if self._spool is not None else []
+        of_spool = list(_spool_metrics(self._spool)) if self._spool is not None else []
         try:
-            return [*_all_metrics(self._look(now)), *found]
+            return [*_all_metrics(self._look(now)), *of_spool]
         except Exception as error:
-            if not found or not is_ledger_unavailable(error):
+            if not of_spool or not is_ledger_unavailable(error):
                 raise
-            return found
+            return of_spool
 
     def _look(self, now: float) -> _Figures:
         with self._ledger.snapshot() as connection:
@@ -147,11 +147,11 @@ def _spool_metrics(folder: Path) -> Iterator[Metric]:
     yield GaugeMetricFamily("signal_spool_bytes", "Size of the spool of this host.", value=spooled.size_bytes)
 
 
-def _group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
-    """Sum up all ad accounts after the first ``most``, so that the number of series has an upper limit."""
-    if len(accounts) <= most:
+def _group_small_accounts(accounts: list[AccountState], limit: int = _MOST_ACCOUNTS) -> list[AccountState]:
+    """Sum up all ad accounts after the first ``limit``, so that the number of series has an upper limit."""
+    if len(accounts) <= limit:
         return accounts
-    kept, rest = accounts[:most], accounts[most:]
+    largest, rest = accounts[:limit], accounts[limit:]
     together = AccountState(
         ad_account_id=_OTHER_ACCOUNTS,
         pending=sum(account.pending for account in rest),
@@ -163,7 +163,7 @@ def _group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUN
         # The account that is closest to its limit matters.
         rate_tokens=min(account.rate_tokens for account in rest),
     )
-    return [*kept, together]
+    return [*largest, together]
 
 
 def _of_accounts(accounts: list[AccountState], now: float) -> Iterator[Metric]:
@@ -249,8 +249,8 @@ def may_read(headers: Headers, peer: str | None, token: str) -> bool:
     A proxy that adds none of the usual headers is not recognised: set the token there.
     """
     if token:
-        shown = headers.get("Authorization", "")
-        return compare_digest(shown.encode(), f"Bearer {token}".encode())
+        header = headers.get("Authorization", "")
+        return compare_digest(header.encode(), f"Bearer {token}".encode())
     if any(name in headers for name in _FORWARDING):
         return False
     return _is_loopback(peer)

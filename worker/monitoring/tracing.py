@@ -36,17 +36,17 @@ class _Tracer:
     def __init__(self, provider: "TracerProvider") -> None:
         self._tracer = provider.get_tracer("signal")
 
-    def record(self, name: str, requests: Iterable[Request], began: float, **attributes: Any) -> None:
-        """Record a span from ``began`` (Unix seconds) until now for each of the requests."""
-        ended = time.time()
+    def record(self, name: str, requests: Iterable[Request], start: float, **attributes: Any) -> None:
+        """Record a span from ``start`` (Unix seconds) until now for each of the requests."""
+        end = time.time()
         for request, events in Counter(requests).items():
             span = self._tracer.start_span(
                 name,
                 context=_context_of(request),
                 attributes={"events": events, **attributes},
-                start_time=_nanoseconds(began),
+                start_time=_nanoseconds(start),
             )
-            span.end(_nanoseconds(max(began, ended)))
+            span.end(_nanoseconds(max(start, end)))
 
 
 @cache
@@ -63,9 +63,9 @@ def tracer() -> _Tracer | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise SettingsError(_ENDPOINT, "is set, and needs `pip install 'signal-worker[otel]'`.") from None
-    made = _provider()
-    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return _Tracer(made)
+    provider = _provider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return _Tracer(provider)
 
 
 def _provider() -> "TracerProvider":
@@ -84,8 +84,8 @@ def _provider() -> "TracerProvider":
         raise SettingsError(
             "OTEL_TRACES_SAMPLER_ARG", f"must be a share from 0 to 1, not {share!r}."
         ) from None
-    named = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "").strip() or "signal"}
-    return TracerProvider(sampler=sampler, resource=Resource.create(named))
+    attributes = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "").strip() or "signal"}
+    return TracerProvider(sampler=sampler, resource=Resource.create(attributes))
 
 
 def _context_of(request: Request) -> Any:
