@@ -11,9 +11,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 class SettingsError(Exception):
     """A setting is wrong; the message names it and says why."""
 
-    def __init__(self, name: str, why: str) -> None:
+    def __init__(self, name: str, reason: str) -> None:
         self.name = name
-        super().__init__(f"{name} {why}")
+        super().__init__(f"{name} {reason}")
 
 
 def split_address(name: str, url: str) -> SplitResult:
@@ -93,10 +93,10 @@ def broker_address(url: str, files: TLSFiles) -> BrokerAddress:
     Raises:
         SettingsError: names the wrong setting.
     """
-    made = [_one_broker(address, files) for address in url.split(";")]
-    if len({broker.url.partition("://")[0] for broker in made}) > 1:
+    brokers = [_one_broker(address, files) for address in url.split(";")]
+    if len({broker.url.partition("://")[0] for broker in brokers}) > 1:
         raise SettingsError("BROKER_URL", "must have addresses of one kind.")
-    return BrokerAddress(";".join(broker.url for broker in made), made[0].tls, made[0].options)
+    return BrokerAddress(";".join(broker.url for broker in brokers), brokers[0].tls, brokers[0].options)
 
 
 def _one_broker(url: str, files: TLSFiles) -> BrokerAddress:
@@ -105,7 +105,7 @@ def _one_broker(url: str, files: TLSFiles) -> BrokerAddress:
         raise SettingsError(
             "BROKER_URL", f"must start with amqp://, redis://, rediss:// or sentinel://, not {scheme!r}."
         )
-    known, is_encrypted = _BROKER_SCHEMES[scheme]
+    kind, is_encrypted = _BROKER_SCHEMES[scheme]
     has_files = files != TLSFiles("", "", "")
     if has_files and not is_encrypted:
         raise SettingsError("BROKER_CA", "needs a BROKER_URL with amqps://, rediss:// or sentinels://.")
@@ -114,11 +114,11 @@ def _one_broker(url: str, files: TLSFiles) -> BrokerAddress:
             "BROKER_URL", "must not have options of TLS: set BROKER_CA, BROKER_CERT, BROKER_KEY."
         )
     files.check()
-    if known == "sentinel":
+    if kind == "sentinel":
         return _sentinel(rest, files if is_encrypted else None)
     split_address("BROKER_URL", url)
-    tls = files.options("" if known == "amqps" else "ssl_") if is_encrypted else None
-    return BrokerAddress(f"{known}://{rest}", tls)
+    tls = files.options("" if kind == "amqps" else "ssl_") if is_encrypted else None
+    return BrokerAddress(f"{kind}://{rest}", tls)
 
 
 def _query(url: str) -> str:
@@ -179,9 +179,9 @@ def _with_hosts_as_options(rest: str) -> str:
     names, ports = zip(
         *(_host_and_port(host) for host in (options.get("host") or hosts).split(",")), strict=True
     )
-    given = options.get("port", "").split(",")
-    if given != [""]:
-        ports = tuple(given if len(given) == len(names) else given * len(names))
+    port_list = options.get("port", "").split(",")
+    if port_list != [""]:
+        ports = tuple(port_list if len(port_list) == len(names) else port_list * len(names))
     if len(ports) != len(names) or not all(port.isdecimal() or not port for port in ports):
         raise SettingsError("DATABASE_URL", "must have one port, or one for each of its hosts.")
     options |= {"host": ",".join(names)} | ({"port": ",".join(ports)} if any(ports) else {})

@@ -61,12 +61,12 @@ def _choose_event_queues(instance: Any, **_: Any) -> None:
 
     It also takes the queues that a former, larger EVENT_QUEUES left; see `worker.broker.former_queues`.
     """
-    queues, known = instance.app.amqp.queues, settings().event_queues
+    queues, names = instance.app.amqp.queues, settings().event_queues
     if celeryconfig.EVENTS in queues.consume_from:
-        queues.deselect(known)
+        queues.deselect(names)
         for name in settings().ingest_queues:
             queues.select_add(queues[name])
-    if not queues.consume_from.keys().isdisjoint(known):
+    if not queues.consume_from.keys().isdisjoint(names):
         instance.app.conf.left_over_queues = _left_over_queues
 
 

@@ -90,11 +90,11 @@ def error_location(error: BaseException) -> str:
 
 def _kind(environ: Mapping[str, str]) -> str:
     try:
-        chosen = log_format(environ)
+        choice = log_format(environ)
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     is_terminal = sys.stderr.isatty()
-    if chosen == "json" or not (chosen or is_terminal):
+    if choice == "json" or not (choice or is_terminal):
         return "json"
     return "colours" if is_terminal else "text"
 
@@ -109,8 +109,8 @@ def _of_a_library(_logger: object, _method: str, fields: Fields) -> Fields:
     error = _error_of(fields)
     data = getattr(record, "data", None)
     if record.name == "celery.app.trace" and error is not None and isinstance(data, dict):
-        named = {"event": _TASK_FAILED, "task": data.get("name"), "task_id": data.get("id")}
-        return {**fields, **named}
+        task_fields = {"event": _TASK_FAILED, "task": data.get("name"), "task_id": data.get("id")}
+        return {**fields, **task_fields}
     return {**fields, "event": _LIBRARY_MESSAGE, "text": _without_quotes(fields["event"], error)}
 
 

@@ -20,14 +20,14 @@ def commands() -> dict[str, str]:
     return dict(parse_procfile(_PROCFILE.read_text()).processes)
 
 
-def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a process that runs in ``HOME``: the caller's, without relative paths."""
     return {
-        **given,
+        **base,
         "SIGNAL_VAR": str(settings.var),
         "DATABASE_URL": settings.database_url,
         # So that the commands are found without an activated virtual environment.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '')}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', '')}",
     }
 
 
@@ -37,13 +37,13 @@ def _rename_worker(line: str, name: str, worker: str) -> str:
     Raises:
         ValueError: the process is not a worker.
     """
-    before, found, after = line.partition(f"--hostname {name}@%h")
-    if not found:
+    before, option, after = line.partition(f"--hostname {name}@%h")
+    if not option:
         raise ValueError(name)
     return f"{before}--hostname {worker}@%h{after}"
 
 
-def exec_process(name: str, settings: Settings, given: Mapping[str, str], worker: str | None = None) -> None:
+def exec_process(name: str, settings: Settings, base: Mapping[str, str], worker: str | None = None) -> None:
     """Replace this process by the named one, so that signals and the exit status of this process are its own.
 
     Raises:
@@ -52,4 +52,4 @@ def exec_process(name: str, settings: Settings, given: Mapping[str, str], worker
     line = commands()[name]
     line = f"exec {line if worker is None else _rename_worker(line, name, worker)}"
     os.chdir(HOME)
-    os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own
+    os.execve("/bin/sh", ["sh", "-c", line], environment(settings, base))  # noqa: S606 - a line of our own

@@ -222,12 +222,12 @@ def _database(values: Mapping[str, str]) -> Iterator[Refusal]:
 def _hosts(parts: SplitResult) -> Iterator[str]:
     """Yield the hosts of a URL: ``host:port,host:port`` or ``?host=a,b``, as libpq reads them."""
     authority = parts.netloc.rpartition("@")[2]
-    for listed in (
+    for text in (
         authority,
         *parse_qs(parts.query).get("host", []),
         *parse_qs(parts.query).get("hostaddr", []),
     ):
-        for entry in listed.split(","):
+        for entry in text.split(","):
             yield urlsplit(f"//{entry}").hostname or ""
 
 

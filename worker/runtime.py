@@ -33,12 +33,12 @@ def ledger() -> Ledger:
     return open_ledger(settings())
 
 
-def open_ledger(chosen: Settings, patience_seconds: float = PATIENCE_SECONDS) -> Ledger:
+def open_ledger(options: Settings, patience_seconds: float = PATIENCE_SECONDS) -> Ledger:
     """Return a new ledger; ``patience_seconds`` limits a statement on PostgreSQL."""
     return Ledger(
-        chosen.database_url,
-        chosen.encryption_keys,
-        transaction_pooler=chosen.transaction_pooler,
+        options.database_url,
+        options.encryption_keys,
+        transaction_pooler=options.transaction_pooler,
         patience_seconds=patience_seconds,
     )
 
@@ -87,11 +87,11 @@ def free_bytes() -> int:
 @cache
 def meter() -> Meter:
     """Return this process's meter; a thread writes it into the ledger every few seconds."""
-    made = Meter()
-    writer = MeterWriter(made, ledger)
+    new_meter = Meter()
+    writer = MeterWriter(new_meter, ledger)
     writer.start()
     atexit.register(writer.close)
-    return made
+    return new_meter
 
 
 def hint_publisher(app: "Celery", meter: Meter) -> "HintPublisher":

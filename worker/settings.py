@@ -137,7 +137,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
     var = Path(read.text("SIGNAL_VAR", "var")).resolve()
     generated = {} if production else _GeneratedSecrets(var / "secrets.json")
     broker_url = read.text("BROKER_URL", "")
-    made = Settings(
+    result = Settings(
         var=var,
         broker=broker_address(
             broker_url or f"redis+socket://{socket_path(var)}?virtual_host=0",
@@ -185,9 +185,9 @@ def parse(environ: Mapping[str, str]) -> Settings:
         management_url=read.address("MANAGEMENT_URL", read.bound("MANAGEMENT_BIND", 8084)),
         flower_url=read.address("FLOWER_URL", read.bound("FLOWER_BIND", 5555)),
     )
-    for refused in production_rules.find_refusals(environ) if production else ():
-        raise SettingsError(*refused)
-    return made
+    for refusal in production_rules.find_refusals(environ) if production else ():
+        raise SettingsError(*refusal)
+    return result
 
 
 def log_format(environ: Mapping[str, str]) -> str:
@@ -209,19 +209,19 @@ def settings() -> Settings:
     From then on the process makes files that only its user can read.
     """
     os.umask(0o077)
-    made = parse(os.environ)
-    _close_to_others(made)
-    return made
+    result = parse(os.environ)
+    _close_to_others(result)
+    return result
 
 
-def _close_to_others(made: Settings) -> None:
+def _close_to_others(values: Settings) -> None:
     """Take other users' rights from the state of earlier releases: the folder and its files, the SQLite file."""
-    database = Path(made.database_url.removeprefix("sqlite:///").partition("?")[0])
-    paths = [path for name in _STATE_FILES for path in made.var.glob(name)]
-    paths += database.parent.glob(f"{database.name}*") if made.database_url.startswith("sqlite:///") else []
+    database = Path(values.database_url.removeprefix("sqlite:///").partition("?")[0])
+    paths = [path for name in _STATE_FILES for path in values.var.glob(name)]
+    paths += database.parent.glob(f"{database.name}*") if values.database_url.startswith("sqlite:///") else []
     # A folder without our files may be anyone's, like /tmp.
-    if any(path.parent == made.var for path in paths):
-        paths.append(made.var)
+    if any(path.parent == values.var for path in paths):
+        paths.append(values.var)
     for path in paths:
         _make_private(path)
 
@@ -278,8 +278,8 @@ class _Reader:
         try:
             number = kind(value)
         except ValueError:
-            what = "a whole number" if kind is int else "a number"
-            raise SettingsError(name, f"must be {what}, not {value!r}.") from None
+            noun = "a whole number" if kind is int else "a number"
+            raise SettingsError(name, f"must be {noun}, not {value!r}.") from None
         if not least <= number <= most:
             raise SettingsError(name, f"must be between {least:g} and {most:g}, not {value}.")
         return number
@@ -320,10 +320,10 @@ class _GeneratedSecrets(Mapping[str, str]):
         self._path = path
 
     def __getitem__(self, name: str) -> str:
-        kept = self._load()
-        if name not in kept:
+        values = self._load()
+        if name not in values:
             raise KeyError(name)
-        return kept[name]
+        return values[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._load())
@@ -346,7 +346,7 @@ class _GeneratedSecrets(Mapping[str, str]):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError("SIGNAL_VAR", f"must be a folder that can be written to: {error}.") from None
-        made = {
+        values = {
             "ENCRYPTION_KEY": secrets.token_hex(32),
             "ADMIN_TOKEN": f"adm_{secrets.token_urlsafe(24)}",
             "FLOWER_BASIC_AUTH": f"flower:{secrets.token_urlsafe(12)}",
@@ -354,7 +354,7 @@ class _GeneratedSecrets(Mapping[str, str]):
         }
         descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".secrets-")
         with os.fdopen(descriptor, "w") as file:
-            json.dump(made, file, indent=1)
+            json.dump(values, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -364,7 +364,7 @@ class _GeneratedSecrets(Mapping[str, str]):
             return self._load()
         finally:
             Path(temporary).unlink()
-        return made
+        return values
 
 
 def _is_transaction_pooler(text: str) -> bool:
@@ -379,15 +379,15 @@ def _event_queues(read: _Reader) -> int:
 
 def _ingest_queues(read: _Reader) -> tuple[str, ...]:
     """Return the names of the event queues to take, all if no number is given."""
-    there = range(1, _event_queues(read) + 1)
+    numbers = range(1, _event_queues(read) + 1)
     words = [word.strip() for word in read.text("INGEST_QUEUES", "").split(",") if word.strip()]
     for word in words:
-        if not (word.isascii() and word.isdigit() and int(word) in there):
+        if not (word.isascii() and word.isdigit() and int(word) in numbers):
             raise SettingsError(
                 "INGEST_QUEUES",
-                f"must be numbers from 1 to {there[-1]} (EVENT_QUEUES), separated by commas, not {word!r}.",
+                f"must be numbers from 1 to {numbers[-1]} (EVENT_QUEUES), separated by commas, not {word!r}.",
             )
-    return tuple(_EVENT_QUEUES[number - 1] for number in sorted({int(word) for word in words} or there))
+    return tuple(_EVENT_QUEUES[number - 1] for number in sorted({int(word) for word in words} or numbers))
 
 
 def _address(text: str) -> str:
@@ -423,10 +423,10 @@ def _encryption_keys(text: str) -> tuple[str, ...]:
     keys = tuple(key.strip() for key in text.split(",") if key.strip())
     for key in keys or ("",):
         try:
-            fits = len(bytes.fromhex(key)) == 32
+            is_valid = len(bytes.fromhex(key)) == 32
         except ValueError:
-            fits = False
-        if not fits:
+            is_valid = False
+        if not is_valid:
             raise SettingsError("ENCRYPTION_KEY", "must be 64 hex digits (openssl rand -hex 32).")
     return keys
 
@@ -513,10 +513,10 @@ def _intake_rates(read: _Reader) -> IntakeRates:
 def _rate(text: str) -> str:
     number, _, unit = text.partition("/")
     try:
-        good = 0 < float(number) < math.inf and unit in ("s", "m", "h")
+        is_valid = 0 < float(number) < math.inf and unit in ("s", "m", "h")
     except ValueError:
-        good = False
-    if not good:
+        is_valid = False
+    if not is_valid:
         raise SettingsError("DELIVERY_RATE_LIMIT", f"must be like 100/s, 6000/m or 9/h, not {text!r}.")
     return text
 

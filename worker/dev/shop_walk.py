@@ -122,10 +122,10 @@ def _may_walk(ledger: Ledger) -> bool:
     """Return whether the walk is still to be sent: once, and only while the demo's own integration gets it."""
     with ledger.write() as connection:
         _, walked_at = watermarks.read_watermark(connection, _WALKED)
-        own = integrations.iterate_integrations(connection)
+        rows = integrations.iterate_integrations(connection)
         accounts = {
             integration.ad_account_id
-            for integration in own
+            for integration in rows
             if integration.enabled and integration.source_id == _SOURCE_ID
         }
         if walked_at or accounts != {_AD_ACCOUNT_ID}:
@@ -145,10 +145,10 @@ def _walk(collector_url: str, key: str) -> None:
 
 
 def _line(delivery: FoundDelivery) -> str:
-    took = f" in {delivery.ended_at - delivery.accepted_at:.2f} s" if delivery.ended_at else ""
+    duration = f" in {delivery.ended_at - delivery.accepted_at:.2f} s" if delivery.ended_at else ""
     name = f"{delivery.source_name or 'page'} → {delivery.event_name}"
-    why = f": {delivery.reason}" if delivery.reason else ""
-    return f"{delivery.state:<9} {name:<38} to ad account {delivery.ad_account_id}{took}{why}"
+    reason = f": {delivery.reason}" if delivery.reason else ""
+    return f"{delivery.state:<9} {name:<38} to ad account {delivery.ad_account_id}{duration}{reason}"
 
 
 def _wait_until_ready(settings: Settings) -> None:

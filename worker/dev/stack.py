@@ -82,19 +82,19 @@ def _check_ports(environment: Mapping[str, str], settings: Settings) -> None:
     addresses = {name: environment.get(name) or f"127.0.0.1:{port}" for name, port in defaults.items()}
     if settings.pinterest_api_url == environment["SANDBOX_URL"]:
         addresses["SANDBOX_URL"] = urlsplit(environment["SANDBOX_URL"]).netloc
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for name, address in addresses.items():
             host, _, port = address.strip().rpartition(":")
             host = host.strip("[]")
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             try:
                 # Held until all are tried, so that two of them cannot be the same.
-                held.enter_context(socket.create_server((host, int(port)), family=family))
+                stack.enter_context(socket.create_server((host, int(port)), family=family))
             except OSError as error:
-                same = [other for other, its in addresses.items() if its == address and other != name]
+                names = [other for other, value in addresses.items() if value == address and other != name]
                 # Python repeats the address.
                 system = str(error.strerror).partition(" (while")[0]
-                reason = f"{same[0]} is the same" if same else system
+                reason = f"{names[0]} is the same" if names else system
                 why = f"is {address}, where this cannot listen ({reason}). Set {name} to another port."
                 raise SettingsError(name, why) from None
 

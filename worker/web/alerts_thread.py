@@ -44,11 +44,11 @@ class _Outage:
     def update(self, *, away: bool, now: float) -> Change | None:
         """Record whether the database is away, and send the notices that wait."""
         then = next_step(self._alert, _AWAY if away else None, now, _WAIT_SECONDS)
-        known = then.alert or self._alert
+        alert = then.alert or self._alert
         self._alert = then.alert
-        if then.change is not None and known is not None:
-            lifecycle.log_change(known, then.change)
-            notice = _notice(known, then.change, now)
+        if then.change is not None and alert is not None:
+            lifecycle.log_change(alert, then.change)
+            notice = _notice(alert, then.change, now)
             self._unsent = [*self._unsent, notice][-_MAX_UNSENT_NOTICES:]
             for channel in self._channels():
                 trouble = channel.send(notice.id, lifecycle.notice_content(notice))

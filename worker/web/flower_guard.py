@@ -52,11 +52,11 @@ def guard_flower(credentials: Sequence[str]) -> None:
             handler.set_header("Retry-After", str(math.ceil(handler.wait_seconds)))
 
     def user(handler: BaseHandler) -> bool:
-        given = _credentials(handler.request.headers.get("Authorization", ""))
+        credentials = _credentials(handler.request.headers.get("Authorization", ""))
         # Each pair is compared, so that the time says nothing of which is right.
-        if sum([compare_digest(given, pair) for pair in right]):
+        if sum([compare_digest(credentials, pair) for pair in right]):
             return True
-        handler.wait_seconds = failures.failed(handler.request.remote_ip or "") if given else 0.0
+        handler.wait_seconds = failures.failed(handler.request.remote_ip or "") if credentials else 0.0
         raise HTTPError(429 if handler.wait_seconds else 401)
 
     for kind in (BaseHandler, StaticFileHandler):

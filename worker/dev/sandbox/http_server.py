@@ -166,8 +166,8 @@ class Server:
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         listening.setblocking(False)
         self._http.add_socket(listening)
-        chosen: int = listening.getsockname()[1]
-        return chosen
+        own_port: int = listening.getsockname()[1]
+        return own_port
 
     async def close(self) -> None:
         """Stop listening and close every connection, also one that waits for its answer."""

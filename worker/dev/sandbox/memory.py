@@ -138,9 +138,9 @@ class Memory:
         return self._kept_events - len(self._kept[0].events) >= self._bounds.events
 
     def _account(self, name: str) -> _Account:
-        known = self._accounts.get(name)
-        if known is not None:
-            return known
+        account = self._accounts.get(name)
+        if account is not None:
+            return account
         if len(self._accounts) >= self._bounds.accounts:
             name = _OTHER_ACCOUNTS
         return self._accounts.setdefault(name, _Account())
@@ -167,20 +167,20 @@ class Memory:
 
     def summary(self, account: str | None = None) -> dict[str, Any]:
         """Count; with an account, the tables of that account only."""
-        accounts = {name: held for name, held in self._accounts.items() if account in (None, name)}
+        accounts = {name: entry for name, entry in self._accounts.items() if account in (None, name)}
         return {
             "requests": self._requests,
             "statuses": dict(self._statuses),
             "faults": dict(self._faults),
             "events": self._events,
-            "accepted": sum(held.accepted.total() for held in accounts.values()),
-            "tested": sum(held.tested.total() for held in accounts.values()),
+            "accepted": sum(entry.accepted.total() for entry in accounts.values()),
+            "tested": sum(entry.tested.total() for entry in accounts.values()),
             "unique_ids": self._unique_ids,
             "repeated_ids": self._repeated_ids,
             "extra_copies": self._extra_copies,
             "ids_not_kept": self._ids_not_kept,
-            "counts": {name: dict(held.accepted) for name, held in accounts.items() if held.accepted},
-            "test_counts": {name: dict(held.tested) for name, held in accounts.items() if held.tested},
+            "counts": {name: dict(entry.accepted) for name, entry in accounts.items() if entry.accepted},
+            "test_counts": {name: dict(entry.tested) for name, entry in accounts.items() if entry.tested},
         }
 
     def last_events(
@@ -188,20 +188,20 @@ class Memory:
     ) -> list[dict[str, Any]]:
         """List the newest accepted events that match, oldest of them first."""
         matching = (
-            _shown(kept.arrival, event)
-            for kept in reversed(self._kept)
-            if account in (None, kept.arrival.account)
-            for event in reversed(kept.events)
+            _shown(entry.arrival, event)
+            for entry in reversed(self._kept)
+            if account in (None, entry.arrival.account)
+            for event in reversed(entry.events)
             if event_id in (None, event["event_id"]) and event_name in (None, event["event_name"])
         )
         return list(islice(matching, min(limit, self._bounds.events)))[::-1]
 
     def id_lines(self, account: str | None = None) -> Iterator[bytes]:
         """Yield every kept id as JSON lines, a thousand at a time, while others go on being added."""
-        for name, held in list(self._accounts.items()):
+        for name, entry in list(self._accounts.items()):
             if account not in (None, name):
                 continue
-            for event_name, copies in list(held.copies.items()):
+            for event_name, copies in list(entry.copies.items()):
                 ids = list(copies)
                 for start in range(0, len(ids), 1_000):
                     yield _id_lines(name, event_name, ids[start : start + 1_000], copies)
@@ -217,11 +217,11 @@ class Memory:
         """Give the most requests seen within any second and any minute, since the last clearing."""
         return {
             name: {
-                "requests": held.requests,
-                "most_in_1_second": held.per_second.most,
-                "most_in_60_seconds": held.per_minute.most,
+                "requests": entry.requests,
+                "most_in_1_second": entry.per_second.most,
+                "most_in_60_seconds": entry.per_minute.most,
             }
-            for name, held in self._accounts.items()
+            for name, entry in self._accounts.items()
             if account in (None, name)
         }
 

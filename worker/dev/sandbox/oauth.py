@@ -153,17 +153,17 @@ class AccountApi:
 
     def _authorize(self, request: Request) -> Response:
         query = dict(request.query)
-        redirect, known = query.get("redirect_uri", ""), self._script.redirect_uris
+        redirect, uris = query.get("redirect_uri", ""), self._script.redirect_uris
         if query.get("response_type") != "code" or not query.get("client_id") or not redirect:
             return http_server.error(400, "client_id, redirect_uri and response_type=code are required.")
-        if known and redirect not in known:
+        if uris and redirect not in uris:
             return http_server.error(400, "The redirect_uri is not registered with the app.")
         choice = query.pop("choice", "")
         if not choice:
             give, refuse = (f"/oauth/?{urlencode(query | {'choice': word})}" for word in ("give", "refuse"))
-            shown = {"client_id": query["client_id"], "scope": query.get("scope", "nothing")}
+            fields = {"client_id": query["client_id"], "scope": query.get("scope", "nothing")}
             html = _PAGE.format(
-                **{k: escape(v) for k, v in (shown | {"give": give, "refuse": refuse}).items()}
+                **{k: escape(v) for k, v in (fields | {"give": give, "refuse": refuse}).items()}
             )
             return Response(200, html.encode(errors="replace"), content_type=HTML)
         back = {"state": query["state"]} if "state" in query else {}
@@ -219,11 +219,11 @@ class AccountApi:
         return http_server.ok({"items": accounts[int(start) : end], "bookmark": bookmark})
 
     def _read(self, call: str, account: str, query: Mapping[str, str]) -> Response:
-        if not any(listed["id"] == account for listed in self._script.ad_accounts):
+        if not any(row["id"] == account for row in self._script.ad_accounts):
             return http_server.error(403)
         if call != "conversion_eqs":
-            usual = [{"name": "download_picture", "mapped_conversion_type": "LEAD"}]
-            return http_server.ok({"items": self._script.events.get(account, usual)})
+            default = [{"name": "download_picture", "mapped_conversion_type": "LEAD"}]
+            return http_server.ok({"items": self._script.events.get(account, default)})
         if query.get("lookback_period") not in ("1d", "14d"):
             return http_server.error(400, "lookback_period must be 1d or 14d.")
         scores = self._script.scores.get(account, _usual_scores())
@@ -247,8 +247,8 @@ _CALLS = {
 
 def _credentials(request: Request, scheme: str) -> str:
     """Return the bearer token, or the decoded user and password; empty if they are missing or malformed."""
-    given, _, value = request.headers.get("authorization", "").partition(" ")
-    if given.lower() != scheme:
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != scheme:
         return ""
     try:
         return base64.b64decode(value, validate=True).decode() if scheme == "basic" else value.strip()

@@ -32,27 +32,27 @@ def _object_check(
 
     A closure over one plain table, because this runs for every key of every event.
     """
-    needed = frozenset(required)
+    required_keys = frozenset(required)
     # Nearly every value is of its key's first type; what is not listed here has an inside to check.
-    plain = {key: field.types[0] for key, field in fields.items() if not field.inside}
+    types = {key: field.types[0] for key, field in fields.items() if not field.inside}
 
-    def mismatch(key: str, held: object) -> str | None:
+    def mismatch(key: str, item: object) -> str | None:
         field = fields.get(key)
         if field is None:
             return f" has an unknown field {_quoted(key)} (version {_VERSION})" if closed else None
-        if type(held) not in field.types:
+        if type(item) not in field.types:
             return f".{key} must be {field.words}"
-        problem = field.inside(held) if field.inside else None
+        problem = field.inside(item) if field.inside else None
         return problem and f".{key}{problem}"
 
     def check(value: dict[str, Any]) -> str | None:
-        for key, held in value.items():
-            if type(held) is not plain.get(key):
-                problem = mismatch(key, held)
+        for key, item in value.items():
+            if type(item) is not types.get(key):
+                problem = mismatch(key, item)
                 if problem:
                     return problem
-        if needed and not needed <= value.keys():
-            return f".{min(needed - value.keys())} is required"
+        if required_keys and not required_keys <= value.keys():
+            return f".{min(required_keys - value.keys())} is required"
         return rule(value.keys()) if rule else None
 
     return check
@@ -85,10 +85,10 @@ def _integer_field(minimum: int, maximum: int | None = None) -> _Field:
 
 def _enum_field(*choices: str) -> _Field:
     """Describe a string out of a closed list."""
-    known = frozenset(choices)
+    values = frozenset(choices)
 
     def unknown(value: str) -> str | None:
-        return None if value in known else f" must be one of {', '.join(choices)}"
+        return None if value in values else f" must be one of {', '.join(choices)}"
 
     return _Field((str,), "a string", unknown)
 

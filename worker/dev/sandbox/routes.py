@@ -75,10 +75,10 @@ def _count_rows(counts: Mapping[str, Mapping[str, int]]) -> Iterable[tuple[objec
             yield account, name, count
 
 
-def _event_row(kept: Mapping[str, Any]) -> tuple[object, ...]:
-    event = kept["event"]
-    at = datetime.fromtimestamp(kept["received_at"], UTC).strftime("%H:%M:%S UTC")
-    account = f"{kept['account']} (test)" if kept["test"] else kept["account"]
+def _event_row(entry: Mapping[str, Any]) -> tuple[object, ...]:
+    event = entry["event"]
+    at = datetime.fromtimestamp(entry["received_at"], UTC).strftime("%H:%M:%S UTC")
+    account = f"{entry['account']} (test)" if entry["test"] else entry["account"]
     order = event.get("custom_data", {})
     value = " ".join(order[key] for key in ("value", "currency") if order.get(key))
     return at, account, event["event_name"], event["event_id"][:100], value
@@ -130,9 +130,9 @@ class App:
             if request.method != "POST":
                 return http_server.error(405, headers={"Allow": "POST"})
             return receive(request, events[1], self._state)
-        read = self._account.answer(request)
-        if read:
-            return read
+        answer = self._account.answer(request)
+        if answer:
+            return answer
         methods = self._routes.get(request.path)
         if methods is None:
             return http_server.error(404)
@@ -185,8 +185,8 @@ class App:
             return http_server.error(400, "The script must be JSON.")
         try:
             script = parse_script(value)
-        except ScriptError as wrong:
-            return http_server.error(400, str(wrong))
+        except ScriptError as error:
+            return http_server.error(400, str(error))
         self._state.behaviour = Behaviour(script)
         self._account.follow(script.account_api)
         self._shown_script = _without_tokens(value)
@@ -199,8 +199,8 @@ class App:
         return http_server.ok({"status": "ok"})
 
 
-def _limit(query: Mapping[str, str], usual: int) -> int | None:
-    text = query.get("limit", str(usual))
+def _limit(query: Mapping[str, str], default: int) -> int | None:
+    text = query.get("limit", str(default))
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 

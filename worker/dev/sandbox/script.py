@@ -44,8 +44,8 @@ class _Reader:
         value = self._rest.pop(key)
         try:
             return reads(value)
-        except ValueError as wrong:
-            raise ScriptError(f"{self.where}.{key} {wrong}.") from None
+        except ValueError as error:
+            raise ScriptError(f"{self.where}.{key} {error}.") from None
 
     def finish(self) -> None:
         """Raise an error about the first key that was not taken."""
@@ -123,9 +123,9 @@ def _read_choice(choices: Sequence[_T]) -> Reads[_T]:
     """Read one of the given values; true does not count as 1."""
 
     def reads(value: object) -> _T:
-        for known in choices:
-            if type(value) is type(known) and value == known:
-                return known
+        for choice in choices:
+            if type(value) is type(choice) and value == choice:
+                return choice
         raise ValueError(f"must be one of {', '.join(map(repr, choices))}")
 
     return reads
@@ -182,7 +182,7 @@ def _parse_names(value: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 
 def _parse_account_api(reader: _Reader) -> AccountScript:
-    usual = AccountScript()
+    defaults = AccountScript()
     kinds: dict[type, Callable[[object], Any]] = {
         str: _read_text,
         bool: _read_flag,
@@ -191,7 +191,7 @@ def _parse_account_api(reader: _Reader) -> AccountScript:
         dict: _read_object,
     }
     return AccountScript(
-        **{name: reader.take(name, kinds[type(value)], value) for name, value in vars(usual).items()}
+        **{name: reader.take(name, kinds[type(value)], value) for name, value in vars(defaults).items()}
     )
 
 
@@ -221,9 +221,9 @@ def _nested(reader: _Reader, key: str, parse: Callable[[_Reader], _T]) -> _T | N
     if value is None:
         return None
     inner = _Reader(value, f"{reader.where}.{key}")
-    parsed = parse(inner)
+    result = parse(inner)
     inner.finish()
-    return parsed
+    return result
 
 
 def _parse_match(reader: _Reader) -> Match:
@@ -256,9 +256,9 @@ def _parse_status(reader: _Reader) -> Status | None:
 def _parse_wire(reader: _Reader) -> WireFault | None:
     """Read the network fault; a second one stays in the object, which reports it as an unknown key."""
     ends = _read_choice(["close", "reset"])
-    cut = reader.take("cut", ends, None)
-    if cut:
-        return WireFault("cut", Fault(cut), accepting=False)
+    ending = reader.take("cut", ends, None)
+    if ending:
+        return WireFault("cut", Fault(ending), accepting=False)
     accept_then_cut = reader.take("accept_then_cut", ends, None)
     if accept_then_cut:
         return WireFault("accept_then_cut", Fault(accept_then_cut), accepting=True)
@@ -273,12 +273,12 @@ def _parse_wire(reader: _Reader) -> WireFault | None:
     return WireFault("drip", Fault("drip", bytes_per_second), accepting=True)
 
 
-def _parse_marks(reader: _Reader, message_key: str, usual: str) -> Marks:
+def _parse_marks(reader: _Reader, message_key: str, default: str) -> Marks:
     return Marks(
         positions=reader.take("positions", _positions, frozenset()),
         event_ids=reader.take("event_ids", _read_texts, frozenset()),
         share=reader.take("share", _read_number(0, 1), 0.0),
-        message=reader.take(message_key, _read_text, usual),
+        message=reader.take(message_key, _read_text, default),
     )
 
 
@@ -314,7 +314,7 @@ def _positions(value: object) -> frozenset[int]:
 
 
 def _headers(value: object) -> dict[str, str]:
-    headers = {name: _read_header_text(held) for name, held in _read_object(value).items()}
+    headers = {name: _read_header_text(text) for name, text in _read_object(value).items()}
     if not all(map(_is_header_name, headers)):
         raise ValueError("must have header names of letters, digits and -")
     return headers

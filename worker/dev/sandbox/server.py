@@ -103,12 +103,12 @@ async def serve(app: App, *, host: str, port: int, ready: Callable[[int], None],
 def sandbox_in_thread(app: App | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Sandbox]:
     """Run a sandbox in a thread of this process for the time of a `with`."""
     started: threading.Event = threading.Event()
-    chosen: list[int] = []
+    ports: list[int] = []
     handles: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
     failures: list[OSError] = []
 
     def is_ready(port: int) -> None:
-        chosen.append(port)
+        ports.append(port)
         started.set()
 
     async def main() -> None:
@@ -127,7 +127,7 @@ def sandbox_in_thread(app: App | None = None, *, host: str = "127.0.0.1", port: 
     if failures:
         raise failures[0]
     try:
-        yield Sandbox(host, chosen[0])
+        yield Sandbox(host, ports[0])
     finally:
         loop, stop = handles[0]
         loop.call_soon_threadsafe(stop.set)
@@ -141,9 +141,9 @@ def sandbox_process(*arguments: str, port: int = 0) -> Iterator[Sandbox]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
         try:
             line = process.stdout.readline() if process.stdout else ""
-            host, _, chosen = line.strip().rpartition("http://")[2].rpartition(":")
-            if not chosen:
+            host, _, own_port = line.strip().rpartition("http://")[2].rpartition(":")
+            if not own_port:
                 raise RuntimeError(f"the sandbox did not start: {line!r}")
-            yield Sandbox(host, int(chosen))
+            yield Sandbox(host, int(own_port))
         finally:
             process.terminate()

@@ -108,10 +108,10 @@ class _Entry:
 
     def link(self, path: str, **more: str) -> str:
         """Return the address of a page of the shop."""
-        said = {"collector": self.collector, "key": self.key}
+        parameters = {"collector": self.collector, "key": self.key}
         if self.cart:
-            said["cart"] = ",".join(product.sku for product in self.cart)
-        return f"{path}?{urlencode(said | more)}"
+            parameters["cart"] = ",".join(product.sku for product in self.cart)
+        return f"{path}?{urlencode(parameters | more)}"
 
 
 def _read_entry(query: Mapping[str, str], host: str) -> _Entry:
@@ -129,8 +129,8 @@ def _read_entry(query: Mapping[str, str], host: str) -> _Entry:
     if not match:
         raise _EntryError("The collector's address must be like http://127.0.0.1:8080.")
     scheme, name, port = match.groups()
-    own = _port.sub("", host.lower())
-    if name not in _LOOPBACK | {own}:
+    own_host = _port.sub("", host.lower())
+    if name not in _LOOPBACK | {own_host}:
         raise _EntryError("The collector must be on this machine, or on the one that the shop is on.")
     if not _is_key(query["key"]):
         raise _EntryError("The pipeline key must be like dk_test_ and some letters and digits.")
@@ -166,8 +166,8 @@ def _files() -> dict[str, Response]:
 def routes() -> dict[str, Callable[[Request], Response]]:
     """Return what answers a GET, by path."""
     pages = {_SHOP: _products, _PRODUCT: _product, _CART: _cart, _ORDER: _order}
-    served = {path: _within(show) for path, show in pages.items()}
-    return served | {path: (lambda _, file=file: file) for path, file in _files().items()}
+    handlers = {path: _within(show) for path, show in pages.items()}
+    return handlers | {path: (lambda _, file=file: file) for path, file in _files().items()}
 
 
 def _within(show: Callable[[Request, _Entry], Response]) -> Callable[[Request], Response]:
@@ -176,8 +176,8 @@ def _within(show: Callable[[Request, _Entry], Response]) -> Callable[[Request], 
     def answer(request: Request) -> Response:
         try:
             entry = _read_entry(request.query, request.headers.get("host", ""))
-        except _EntryError as wrong:
-            return _door(request.query, str(wrong))
+        except _EntryError as error:
+            return _door(request.query, str(error))
         return show(request, entry)
 
     return answer
@@ -220,9 +220,9 @@ def _cart(_: Request, entry: _Entry) -> Response:
     # Fields with a name become part of the URL. The field for the e-mail address has no name, so it does not.
     carried = {"collector": entry.collector, "key": entry.key, "order": f"ORD-{secrets.token_hex(4).upper()}"}
     carried["cart"] = ",".join(product.sku for product in entry.cart)
-    hidden = "".join(f'<input type="hidden" name="{name}" value="{text}">' for name, text in carried.items())
+    inputs = "".join(f'<input type="hidden" name="{name}" value="{text}">' for name, text in carried.items())
     form = (
-        f'<form action="{_ORDER}" id="checkout">{hidden}'
+        f'<form action="{_ORDER}" id="checkout">{inputs}'
         '<p><label>E-mail address, if you like <input type="email" id="email" autocomplete="email"></label></p>'
         '<p><button class="button">Place the order</button></p></form>'
     )
@@ -233,10 +233,10 @@ def _order(request: Request, entry: _Entry) -> Response:
     order_id = _read_order(request.query)
     if order_id is None or not entry.cart:
         return http_server.error(404)
-    received = "/received?" + urlencode({"event_id": _event_id(order_id)})
+    address = "/received?" + urlencode({"event_id": _event_id(order_id)})
     body = (
         f'<p>Your order is <strong id="order">{order_id}</strong>.</p>{_lines(entry)}'
-        f"<p>See {_link(received, 'what the sandbox received of it')}, a second or two from now. Without consent "
+        f"<p>See {_link(address, 'what the sandbox received of it')}, a second or two from now. Without consent "
         "to advertising nothing arrives there. Load this page again: it sends the order again with the same "
         "event id, which counts once.</p>"
     )
