@@ -41,24 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = results.setting()
     print(f"{setting['machine']}; {setting['versions']}", flush=True)
     for name in options.rows or [name for name in ROWS if name not in LONG]:
-        found = [replace(one, setting=setting) for one in _run(name, options.quick)]
-        if found and not options.quick:
-            report.write(found, list(ROWS))
+        rows = [replace(row, setting=setting) for row in _run(name, options.quick)]
+        if rows and not options.quick:
+            report.write(rows, list(ROWS))
     return 0
 
 
 def _run(name: str, quick: bool) -> list[Result]:
     print(f"\n== {name}", flush=True)
-    began = time.monotonic()
+    start = time.monotonic()
     try:
-        found: list[Result] = import_module(ROWS[name]).run(quick)
+        rows: list[Result] = import_module(ROWS[name]).run(quick)
     except pytest.skip.Exception as missing:
         print(f"  not measured: {missing}")
         return []
-    for one in found:
-        print("\n".join(one.lines()))
-    print(f"  took {time.monotonic() - began:.0f} s", flush=True)
-    return found
+    for row in rows:
+        print("\n".join(row.lines()))
+    print(f"  took {time.monotonic() - start:.0f} s", flush=True)
+    return rows
 
 
 def _parser() -> argparse.ArgumentParser:

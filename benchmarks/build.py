@@ -49,8 +49,8 @@ def run(quick: bool = False) -> list[Result]:
             rates["repeated"]["ours"].append(1 / _seconds_per_event(repeated))
             hashes.append(seconds_per_hash())
             if sdk is not None:
-                for made in rates.values():
-                    made[SDK_NAME].append(1 / sdk.seconds_per_event())
+                for own_rates in rates.values():
+                    own_rates[SDK_NAME].append(1 / sdk.seconds_per_event())
         if sdk is not None:
             _compare(sdk.payloads, new)
     case = f"orders of {sum(map(len, new)) / len(new):.0f} bytes, 11 hashed fields, 1 to 4 products, one core"
@@ -58,17 +58,17 @@ def run(quick: bool = False) -> list[Result]:
         "new": f"{case}: {len(new):,} visitors never seen before",
         "repeated": f"{case}: the same {REPEATED:,} orders again and again",
     }
-    return [_result(cases[name], made, hashes) for name, made in rates.items()]
+    return [_result(cases[name], own_rates, hashes) for name, own_rates in rates.items()]
 
 
 def _result(case: str, rates: dict[str, list[float]], hashes: list[float]) -> Result:
-    made = of_rounds("build", case, "events/s", rates)
+    row = of_rounds("build", case, "events/s", rates)
     goals = [
-        Goal("12,000 events/s, scaled to this machine's SHA-256", 12_000 * 0.5e-6 / median(hashes), made.ours)
+        Goal("12,000 events/s, scaled to this machine's SHA-256", 12_000 * 0.5e-6 / median(hashes), row.ours)
     ]
-    goals += [Goal(f"15 times {name}", 15, ratio) for name, ratio in made.ratios.items()]
-    notes = (f"{1e6 / made.ours:.1f} µs an event; a SHA-256 of a short text {median(hashes) * 1e6:.2f} µs",)
-    return replace(made, goals=tuple(goals), notes=notes)
+    goals += [Goal(f"15 times {name}", 15, ratio) for name, ratio in row.ratios.items()]
+    notes = (f"{1e6 / row.ours:.1f} µs an event; a SHA-256 of a short text {median(hashes) * 1e6:.2f} µs",)
+    return replace(row, goals=tuple(goals), notes=notes)
 
 
 def _bodies(first: int, count: int) -> list[bytes]:
@@ -178,7 +178,7 @@ def _the_sdk(bodies: list[bytes]) -> Iterator[_Sdk | None]:
 
 def _compare(payloads: list[dict[str, Any]], bodies: list[bytes]) -> None:
     # The SDK sends null for what an event does not have.
-    built = [{key: value for key, value in one.items() if value is not None} for one in payloads]
+    built = [{key: value for key, value in payload.items() if value is not None} for payload in payloads]
     if built != [build(body)[0].payload for body in bodies[: len(built)]]:
         raise SystemExit(f"{SDK} was made to build other payloads, so there is nothing to compare")
 
@@ -198,5 +198,5 @@ def _sdk_python(folder: Path) -> str | None:
         SDK,
         "phonenumbers",
     ]
-    done = subprocess.run(install, capture_output=True, check=False)
-    return str(python) if done.returncode == 0 else None
+    process = subprocess.run(install, capture_output=True, check=False)
+    return str(python) if process.returncode == 0 else None

@@ -93,13 +93,13 @@ def run(quick: bool = False) -> list[Result]:
     )
     with ExitStack() as stack:
         valkey_url = stack.enter_context(valkey())
-        found = [_measure("Valkey, append-only file on, ours without acknowledgements", valkey_url, size)]
+        rows = [_measure("Valkey, append-only file on, ours without acknowledgements", valkey_url, size)]
         if answers(RABBITMQ):
-            found.append(_measure("RabbitMQ, quorum queue, acknowledged", RABBITMQ, size))
-            found.append(_measure_queues("RabbitMQ, four quorum queues of one node", RABBITMQ, size))
+            rows.append(_measure("RabbitMQ, quorum queue, acknowledged", RABBITMQ, size))
+            rows.append(_measure_queues("RabbitMQ, four quorum queues of one node", RABBITMQ, size))
         else:
             print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
-    return found
+    return rows
 
 
 def _measure(name: str, url: str, size: Size) -> Result:
@@ -113,10 +113,10 @@ def _measure(name: str, url: str, size: Size) -> Result:
         for kind, measure in kinds.items():
             with tempfile.TemporaryDirectory() as folder:
                 rates[kind].append(measure(url, f"bench-{uuid4().hex[:8]}", Path(folder) / "seen.db"))
-    found = of_rounds("consume", f"{name}; rows into SQLite, synchronous=FULL", "events/s", rates)
-    return found.with_goals(
-        Goal(f"4 times {TASK_EACH}", 4, found.ratios[TASK_EACH]),
-        Goal(f"twice {FLOOR}", 2, found.ratios[FLOOR]),
+    result = of_rounds("consume", f"{name}; rows into SQLite, synchronous=FULL", "events/s", rates)
+    return result.with_goals(
+        Goal(f"4 times {TASK_EACH}", 4, result.ratios[TASK_EACH]),
+        Goal(f"twice {FLOOR}", 2, result.ratios[FLOOR]),
     )
 
 
@@ -124,11 +124,11 @@ def _measure_queues(name: str, url: str, size: Size) -> Result:
     """Let one worker take the same hints out of four queues and out of one, in turn."""
     rates: dict[str, list[float]] = {"ours": [], ONE_QUEUE: []}
     for _ in range(size.rounds):
-        for kind, some in rates.items():
+        for kind, values in rates.items():
             queues = four_queues()[: 4 if kind == "ours" else 1]
             with tempfile.TemporaryDirectory() as folder:
                 table = Path(folder) / "seen.db"
-                some.append(_with_worker("ours", BULK, size.our_events, url, ",".join(queues), table))
+                values.append(_with_worker("ours", BULK, size.our_events, url, ",".join(queues), table))
     return of_rounds("consume", f"{name}; rows into SQLite, synchronous=FULL", "events/s", rates)
 
 
@@ -164,22 +164,22 @@ def _floor(count: int, url: str, queue: str, table: Path) -> float:
     _create_table(table)
     os.environ["BENCH_TABLE"] = str(table)
     vars(_local).clear()
-    no_ack, waiting, done = not url.startswith("amqp"), [], [0]
+    no_ack, messages, settled = not url.startswith("amqp"), [], [0]
 
     def on_message(message: Any) -> None:
-        waiting.append(message)
-        if len(waiting) == AT_ONCE:
-            insert([message.payload[0][0] for message in waiting])
-            for written in () if no_ack else waiting:
-                written.ack()
-            done[0] += len(waiting)
-            waiting.clear()
+        messages.append(message)
+        if len(messages) == AT_ONCE:
+            insert([message.payload[0][0] for message in messages])
+            for unacked in () if no_ack else messages:
+                unacked.ack()
+            settled[0] += len(messages)
+            messages.clear()
 
     with Connection(url) as connection:
         bound = an_app(url, queue).amqp.queues[queue]
         options: Any = {"on_message": on_message, "prefetch_count": 3 * AT_ONCE, "no_ack": no_ack}
         with connection.Consumer([bound], **options):
-            while done[0] < count:
+            while settled[0] < count:
                 connection.drain_events(timeout=10)
     _delete(url, queue)
     return _wait_and_rate(table, count)

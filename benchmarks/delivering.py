@@ -39,7 +39,7 @@ class Run:
 
 
 def rates_of(runs: Sequence[Run]) -> list[float]:
-    return [one.rate for one in runs]
+    return [run.rate for run in runs]
 
 
 def measure(sandbox: Sandbox, url: str, headers: dict[str, str], rounds: int, events: int) -> list[Run]:
@@ -53,15 +53,15 @@ def deliver(sandbox: Sandbox, url: str, headers: dict[str, str], events: int) ->
     traffic = Traffic(uuid4().hex[:8], events)
     senders = Senders(url, {"Content-Type": "application/json"} | headers, traffic.bodies())
     sandbox.forget()
-    began = time.time()
+    start = time.time()
     senders.start()
     senders.join()
-    accepted = time.time()
+    accepted_at = time.time()
     until(f"{events} events arrive", lambda: _has(sandbox, events), DEADLINE_SECONDS, every=0.2)
     (last,) = sandbox.requests(limit=1)
     check(sandbox, traffic)
     requests = sandbox.received(limit=0)["requests"]
-    run = Run(events, last["at"] - began, accepted - began, requests)
+    run = Run(events, last["at"] - start, accepted_at - start, requests)
     print(
         f"  {events:,} events: accepted in {run.accepted_seconds:.1f} s, delivered in {run.seconds:.1f} s, "
         f"{run.rate:,.0f}/s, {requests:,} requests",
@@ -72,14 +72,14 @@ def deliver(sandbox: Sandbox, url: str, headers: dict[str, str], events: int) ->
 
 def check(sandbox: Sandbox, traffic: Traffic) -> None:
     """Fail unless every id arrived, once, and the last events with the expected payloads."""
-    copies = {one["event_id"]: one["copies"] for one in sandbox.ids()}
+    copies = {entry["event_id"]: entry["copies"] for entry in sandbox.ids()}
     assert set(copies) == traffic.ids(), "other events arrived than were sent"
     repeated = sum(number > 1 for number in copies.values())
     assert not repeated, f"{repeated} events arrived more than once"
     sample = sandbox.received(limit=SAMPLE_EVENTS)["last"]
-    for one in sample:
-        expected = payload(traffic.event(one["event"]["event_id"]))
-        assert one["event"] == expected, f"{one['event']} arrived in place of {expected}"
+    for entry in sample:
+        expected = payload(traffic.event(entry["event"]["event_id"]))
+        assert entry["event"] == expected, f"{entry['event']} arrived in place of {expected}"
 
 
 def _has(sandbox: Sandbox, events: int) -> bool:

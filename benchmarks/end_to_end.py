@@ -34,11 +34,11 @@ def compare(
         runs = measure(stack.sandbox, stack.collector_url, headers, size.rounds, size.events)
     with usual_stack.running(broker, database) as usual:
         print("\n".join(f"  {line}" for line in usual.configuration), flush=True)
-        theirs = measure(usual.sandbox, usual.collector_url, usual.headers, size.rounds, size.usual_events)
-    found = of_rounds(row, case, "events/s", {"ours": rates_of(runs), "the usual way": rates_of(theirs)})
+        baseline = measure(usual.sandbox, usual.collector_url, usual.headers, size.rounds, size.usual_events)
+    result = of_rounds(row, case, "events/s", {"ours": rates_of(runs), "the usual way": rates_of(baseline)})
     return [
-        found.with_goals(
-            Goal(f"{times} times the usual way", times, found.ratios["the usual way"]),
-            Goal(f"{rate:,} events/s on 2 cores", rate, found.ours),
+        result.with_goals(
+            Goal(f"{times} times the usual way", times, result.ratios["the usual way"]),
+            Goal(f"{rate:,} events/s on 2 cores", rate, result.ours),
         )
     ]

@@ -16,9 +16,9 @@ def run(quick: bool = False) -> list[Result]:
         headers = {"Authorization": f"Bearer {target.key}"}
         rounds, events = (1, 10_000) if quick else (ROUNDS, EVENTS)
         runs = measure(stack.sandbox, stack.collector_url, headers, rounds, events)
-    fills = [one.events / one.requests for one in runs]
-    found = of_rounds(
+    fills = [sample.events / sample.requests for sample in runs]
+    result = of_rounds(
         "fill", f"RabbitMQ + PostgreSQL, {events:,} events at once", "events a request", {"ours": fills}
     )
-    goal = Goal(f"{EVENTS_A_REQUEST} of 1,000 events a request", EVENTS_A_REQUEST, found.ours)
-    return [found.with_goals(goal)]
+    goal = Goal(f"{EVENTS_A_REQUEST} of 1,000 events a request", EVENTS_A_REQUEST, result.ours)
+    return [result.with_goals(goal)]

@@ -78,9 +78,9 @@ class Site:
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
+        start = time.perf_counter()
         yield
-        self._seconds[name].append(time.perf_counter() - began)
+        self._seconds[name].append(time.perf_counter() - start)
 
     def _insert(self) -> None:
         """Do what the collector writes for a request, and the ingest worker for a bulk."""
@@ -118,9 +118,9 @@ class Site:
             started = batches.start_batch(connection, batch_id, 60.0, self._now)
         assert isinstance(started, StartedBatch)
         with self._ledger.read() as connection:
-            everyone = batches.batch_members(connection, batch_id)
+            members = batches.batch_members(connection, batch_id)
         with self._ledger.write() as connection:
-            assert batches.settle_batch(connection, started, everyone, [], self._now)
+            assert batches.settle_batch(connection, started, members, [], self._now)
 
     def _count(self) -> None:
         """Read what Prometheus reads, each time with an expired cache."""
@@ -144,11 +144,11 @@ class Site:
 def run(quick: bool = False) -> list[Result]:
     """Measure all sizes in turn, a round of each after the other, on both databases."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        found = _measure("SQLite", lambda: history.sqlite(Path(folder)), quick)
+        rows = _measure("SQLite", lambda: history.sqlite(Path(folder)), quick)
     if answers(POSTGRESQL.replace("+psycopg", "")):
-        return found + _measure("PostgreSQL", _lend_postgresql, quick)
+        return rows + _measure("PostgreSQL", _lend_postgresql, quick)
     print(f"  PostgreSQL: does not answer at {urlsplit(POSTGRESQL).hostname}, so nothing was measured")
-    return found
+    return rows
 
 
 def _lend_postgresql() -> AbstractContextManager[Ledger]:

@@ -125,8 +125,8 @@ def lay_down(ledger: Ledger, place: Integration, count: int, payload_bytes: int 
             connection.execute(text(f"DROP INDEX {name}"))
         for template, n in ((_BATCHES, batches), (_DELIVERIES, count), (_TALLIES, min(720, batches))):
             statement = template % words
-            wanted = {name: value for name, value in values.items() if f":{name}" in statement}
-            connection.execute(text(statement), wanted | {"n": n})
+            parameters = {name: value for name, value in values.items() if f":{name}" in statement}
+            connection.execute(text(statement), parameters | {"n": n})
         for _, statement in indexes:
             connection.execute(text(statement))
     come_to_rest(ledger)

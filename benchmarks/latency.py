@@ -52,7 +52,7 @@ class Times:
 def run(quick: bool = False) -> list[Result]:
     """Send at a steady pace, on both stacks, and on the embedded one also while its broker is frozen."""
     seconds = 5.0 if quick else 60.0
-    found: list[Result] = []
+    rows: list[Result] = []
     for broker, database, case in (
         ("rabbitmq", "postgresql", "RabbitMQ + PostgreSQL"),
         ("valkey", "sqlite", "Valkey + SQLite"),
@@ -60,16 +60,16 @@ def run(quick: bool = False) -> list[Result]:
         with running(broker, database) as stack:
             target = shop(stack)
             pace(target, WARM_UP_SECONDS)
-            began = time.time()
-            accepted = pace(target, seconds)
-            found += [_accepting(case, accepted), _delivering(case, stack, began, len(accepted.sorted_ms))]
+            start = time.time()
+            times = pace(target, seconds)
+            rows += [_accepting(case, times), _delivering(case, stack, start, len(times.sorted_ms))]
             if broker == "valkey":
                 with frozen_broker(stack):
-                    late = pace(target, min(seconds, FROZEN_SECONDS))
-                found.append(_accepting(f"{case}, broker frozen", late))
+                    frozen_times = pace(target, min(seconds, FROZEN_SECONDS))
+                rows.append(_accepting(f"{case}, broker frozen", frozen_times))
                 # Workers find their lost connections one by one; until then they could not stop.
                 stack.await_ready()
-    return [*found, _many(seconds=5.0 if quick else MANY_SECONDS)]
+    return [*rows, _many(seconds=5.0 if quick else MANY_SECONDS)]
 
 
 class _Work(NamedTuple):
@@ -99,14 +99,14 @@ def pace(target: Shop, seconds: float, rate: int = EVENTS_A_SECOND, send: Send |
     The time runs from when an event was due, so that an answer that holds up others counts for them too.
     """
     count = int(seconds * rate)
-    began = time.monotonic() + PREPARE_SECONDS
-    whole = _Work(target.stack.collector_url, target.key, uuid4().hex[:8], rate, began, range(count))
+    start = time.monotonic() + PREPARE_SECONDS
+    work = _Work(target.stack.collector_url, target.key, uuid4().hex[:8], rate, start, range(count))
     connections = CONNECTIONS * CLIENT_PROCESSES if send else CONNECTIONS
-    parts = [whole._replace(numbers=range(first, count, connections)) for first in range(connections)]
+    parts = [work._replace(numbers=range(first, count, connections)) for first in range(connections)]
     sent = (send or _send_all)(parts)
-    late = sorted((at - due) * 1e3 for due, at in sent.answered)
-    took = max(at for _, at in sent.answered) - began
-    return Times(late, len(late) / took, sent.cpu_seconds / took)
+    latencies = sorted((at - due) * 1e3 for due, at in sent.answered)
+    duration = max(at for _, at in sent.answered) - start
+    return Times(latencies, len(latencies) / duration, sent.cpu_seconds / duration)
 
 
 @contextmanager
@@ -119,30 +119,30 @@ def client_processes() -> Iterator[Send]:
         def send(parts: Sequence[_Work]) -> _Sent:
             shares = [parts[first::CLIENT_PROCESSES] for first in range(CLIENT_PROCESSES)]
             sent = list(pool.map(_send_all, shares))
-            answered = [one for some in sent for one in some.answered]
-            return _Sent(answered, sum(some.cpu_seconds for some in sent))
+            times = [pair for share in sent for pair in share.answered]
+            return _Sent(times, sum(share.cpu_seconds for share in sent))
 
         yield send
 
 
 def _send_all(parts: Sequence[_Work]) -> _Sent:
     """Send each part over its own connection."""
-    prepared = [_requests(part) for part in parts]
+    request_lists = [_requests(part) for part in parts]
     before = time.process_time()
     with ThreadPoolExecutor(len(parts)) as pool:
-        answered = [one for some in pool.map(_answers, parts, prepared) for one in some]
-    return _Sent(answered, time.process_time() - before)
+        times = [pair for pairs in pool.map(_answers, parts, request_lists) for pair in pairs]
+    return _Sent(times, time.process_time() - before)
 
 
 def _requests(part: _Work) -> list[bytes]:
     since = time.time() + part.began - time.monotonic()
-    return [_request(part, event(part.prefix, one, since + one / part.rate)) for one in part.numbers]
+    return [_request(part, event(part.prefix, place, since + place / part.rate)) for place in part.numbers]
 
 
 def _answers(part: _Work, requests: Sequence[bytes]) -> list[tuple[float, float]]:
     """Send requests over a kept-alive connection; a client library would cost half as much as the collector."""
     address = urlsplit(part.url)
-    answered: list[tuple[float, float]] = []
+    times: list[tuple[float, float]] = []
     with socket.create_connection((address.hostname, address.port), ANSWER_SECONDS) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number, request in zip(part.numbers, requests, strict=True):
@@ -150,14 +150,14 @@ def _answers(part: _Work, requests: Sequence[bytes]) -> list[tuple[float, float]
             time.sleep(max(0.0, due - time.monotonic()))
             connection.sendall(request)
             _read_answer(connection)
-            answered.append((due, time.monotonic()))
-    return answered
+            times.append((due, time.monotonic()))
+    return times
 
 
-def _request(part: _Work, one: dict[str, Any]) -> bytes:
-    body = json.dumps(one).encode()
+def _request(part: _Work, call: dict[str, Any]) -> bytes:
+    body = json.dumps(call).encode()
     head = (
-        f"POST /v1/{ADDRESSES[one['type']]} HTTP/1.1\r\nHost: {urlsplit(part.url).netloc}\r\n"
+        f"POST /v1/{ADDRESSES[call['type']]} HTTP/1.1\r\nHost: {urlsplit(part.url).netloc}\r\n"
         f"Authorization: Bearer {part.key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -165,14 +165,14 @@ def _request(part: _Work, one: dict[str, Any]) -> bytes:
 
 def _read_answer(connection: socket.socket) -> None:
     """Read one answer as a whole; all answers of the collector have a length."""
-    received = b""
-    while not received.endswith(b"}") or b"\r\n\r\n" not in received:
-        more = connection.recv(65_536)
-        if not more:
-            raise RuntimeError(f"the collector closed the connection after {received[:300]!r}")
-        received += more
-    if not received.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(f"the collector answered {received[:300]!r}")
+    answer = b""
+    while not answer.endswith(b"}") or b"\r\n\r\n" not in answer:
+        chunk = connection.recv(65_536)
+        if not chunk:
+            raise RuntimeError(f"the collector closed the connection after {answer[:300]!r}")
+        answer += chunk
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"the collector answered {answer[:300]!r}")
 
 
 def _many(seconds: float) -> Result:
@@ -183,21 +183,21 @@ def _many(seconds: float) -> Result:
     ):
         target = shop(stack)
         pace(target, WARM_UP_SECONDS, MANY_A_SECOND, send)
-        before, busy = cpu_seconds(stack), busy_seconds()
-        accepted = pace(target, seconds, MANY_A_SECOND, send)
-        after, took = cpu_seconds(stack), len(accepted.sorted_ms) / accepted.rate
-        used = (busy_seconds() - busy) / took
-    shares = {name: (after[name] - before[name]) / took for name in after} | {"clients": accepted.clients}
-    shares["all other processes"] = max(0.0, used - sum(shares.values()))
-    found = _accepting(f"RabbitMQ + PostgreSQL, {MANY_A_SECOND:,} requests per second", accepted)
+        before, busy_before = cpu_seconds(stack), busy_seconds()
+        times = pace(target, seconds, MANY_A_SECOND, send)
+        after, duration = cpu_seconds(stack), len(times.sorted_ms) / times.rate
+        cores_used = (busy_seconds() - busy_before) / duration
+    shares = {name: (after[name] - before[name]) / duration for name in after} | {"clients": times.clients}
+    shares["all other processes"] = max(0.0, cores_used - sum(shares.values()))
+    result = _accepting(f"RabbitMQ + PostgreSQL, {MANY_A_SECOND:,} requests per second", times)
     return replace(
-        found,
-        unit=f"{found.unit}; {accepted.rate:,.0f} requests/s answered; share of one core: {_shares(shares)}",
+        result,
+        unit=f"{result.unit}; {times.rate:,.0f} requests/s answered; share of one core: {_shares(shares)}",
     )
 
 
-def _shares(busy: Mapping[str, float]) -> str:
-    parts = sorted(busy.items(), key=lambda part: -part[1])
+def _shares(shares: Mapping[str, float]) -> str:
+    parts = sorted(shares.items(), key=lambda part: -part[1])
     return (
         ", ".join(f"{name} {share:.0%}" for name, share in parts if share >= 0.01)
         + f" of {cpu_count()} cores"
@@ -206,33 +206,33 @@ def _shares(busy: Mapping[str, float]) -> str:
 
 def _accepting(case: str, times: Times) -> Result:
     p50, p99 = times.at(0.5), times.at(0.99)
-    most = SQLITE_P99_MS if "SQLite" in case else ACCEPT_P99_MS
-    goal = Goal(f"accepted within {most:.0f} ms at p99", most, p99, at_most=True)
+    limit = SQLITE_P99_MS if "SQLite" in case else ACCEPT_P99_MS
+    goal = Goal(f"accepted within {limit:.0f} ms at p99", limit, p99, at_most=True)
     return Result("latency", f"{case}, accepting", f"ms at p99, {p50:.1f} at p50", p99).with_goals(goal)
 
 
-def _delivering(case: str, stack: Stack, began: float, count: int) -> Result:
+def _delivering(case: str, stack: Stack, start: float, count: int) -> Result:
     """Hold the time from acceptance until the answer of the sandbox was written down, event by event."""
-    times = until(f"{count} events are delivered", _delivered(stack, began, count), ARRIVAL_SECONDS)
+    times = until(f"{count} events are delivered", _delivered(stack, start, count), ARRIVAL_SECONDS)
     p50, p99 = times.at(0.5), times.at(0.99)
-    most = (2 * stack.settings.batch_interval_seconds + 1) * 1e3
-    goal = Goal("delivered within twice `BATCH_INTERVAL` and 1 s, in ms at p99", most, p99, at_most=True)
+    limit = (2 * stack.settings.batch_interval_seconds + 1) * 1e3
+    goal = Goal("delivered within twice `BATCH_INTERVAL` and 1 s, in ms at p99", limit, p99, at_most=True)
     return Result("latency", f"{case}, delivering", f"ms at p99, {p50:,.0f} at p50", p99).with_goals(goal)
 
 
-def _delivered(stack: Stack, began: float, count: int) -> Callable[[], Times | None]:
-    took = (batch.c.settled_at - delivery.c.accepted_at) * 1e3
-    ended = (
-        select(took)
+def _delivered(stack: Stack, start: float, count: int) -> Callable[[], Times | None]:
+    duration = (batch.c.settled_at - delivery.c.accepted_at) * 1e3
+    query = (
+        select(duration)
         .join(batch, batch.c.id == delivery.c.batch_id)
-        .where(batch.c.status == BatchStatus.SETTLED.value, delivery.c.accepted_at >= began)
-        .order_by(took)
+        .where(batch.c.status == BatchStatus.SETTLED.value, delivery.c.accepted_at >= start)
+        .order_by(duration)
     )
 
     def look() -> Times | None:
         with stack.ledger() as ledger, ledger.read() as connection:
-            times = [float(one) for one in connection.scalars(ended)]
-            waiting = connection.scalar(select(func.count()).where(delivery.c.batch_id.is_(None))) or 0
-        return Times(times) if len(times) >= count and not waiting else None
+            times = [float(duration_ms) for duration_ms in connection.scalars(query)]
+            pending = connection.scalar(select(func.count()).where(delivery.c.batch_id.is_(None))) or 0
+        return Times(times) if len(times) >= count and not pending else None
 
     return look

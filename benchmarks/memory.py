@@ -37,14 +37,14 @@ def _measure(case: str, broker: str, database: str, quick: bool) -> Result:
             rounds.append(seen)
     # The broker's memory is not counted: it grows with the queues.
     names = sorted(rounds[-1][-1].keys() - {BROKER})
-    largest = {name: max(one[name] for seen in rounds for one in seen) for name in names}
+    largest = {name: max(sample[name] for seen in rounds for sample in seen) for name in names}
     warm = rounds[min(WARM_UP, len(rounds) - 1) - 1]
     growth = {name: _held(rounds[-1], name) / _held(warm, name) for name in names}
     biggest, grown = max(names, key=largest.__getitem__), max(names, key=growth.__getitem__)
-    held = ", ".join(f"{name} {largest[name]:.0f}" for name in names)
+    text = ", ".join(f"{name} {largest[name]:.0f}" for name in names)
     return Result(
         "memory",
-        f"{case}, at most: {held}; {biggest} before any event: {idle[biggest]:.0f}",
+        f"{case}, at most: {text}; {biggest} before any event: {idle[biggest]:.0f}",
         f"MB, {biggest}",
         largest[biggest],
         goals=(
@@ -60,4 +60,4 @@ def _measure(case: str, broker: str, database: str, quick: bool) -> Result:
 
 
 def _held(seen: Seen, name: str) -> float:
-    return median(one[name] for one in seen)
+    return median(sample[name] for sample in seen)

@@ -154,7 +154,7 @@ class Traffic:
                 self._run(name, statement, {"n": _EVENTS_AT_ONCE, "now": now})
 
     def _run(self, name: str, statement: str, values: Mapping[str, float]) -> None:
-        began, failed = time.monotonic(), False
+        start, failed = time.monotonic(), False
         try:
             with self._ledger.write() as connection:
                 for part in filter(str.strip, statement.split(";")):
@@ -164,11 +164,11 @@ class Traffic:
         except DBAPIError as error:
             failed = True
             print(f"  {name} failed: {str(error.orig).strip()}", flush=True)
-        self.statements.append(Statement(name, began, time.monotonic() - began, failed))
+        self.statements.append(Statement(name, start, time.monotonic() - start, failed))
 
-    def between(self, began: float, ended: float) -> list[Statement]:
+    def between(self, start: float, end: float) -> list[Statement]:
         """Return what ran at any moment of a time."""
-        return [one for one in list(self.statements) if one.began < ended and one.began + one.seconds > began]
+        return [row for row in list(self.statements) if row.began < end and row.began + row.seconds > start]
 
 
 class Locks:
@@ -208,10 +208,10 @@ class Locks:
 
     def take(self) -> tuple[dict[str, str], float]:
         """Return the strongest lock on each table and the longest wait since the last call."""
-        found = {table: max(modes, key=_STRENGTHS.index) for table, modes in self._seen.items()}
+        locks = {table: max(modes, key=_STRENGTHS.index) for table, modes in self._seen.items()}
         waited = self._waited
         self._begin()
-        return found, waited
+        return locks, waited
 
 
 def run(quick: bool = False) -> list[Result]:
@@ -233,45 +233,45 @@ def newer_versions() -> list[str]:
 def rehearse(server_url: str, deliveries: int, rest_seconds: float) -> tuple[float, list[Migrated]]:
     """Return the slowest transaction of the traffic without a migration, in seconds, and what each migration took."""
     with history.postgresql(server_url, OLDEST) as ledger:
-        began = time.monotonic()
+        start = time.monotonic()
         history.lay_down(ledger, replace(history.PLACE, number=1), deliveries, history.SMALL_PAYLOAD_BYTES)
         with history.unhurried(ledger) as connection:
             connection.execute(text(_TROUBLE))
         history.come_to_rest(ledger)
-        print(f"  {deliveries:,} deliveries added in {time.monotonic() - began:.0f} s", flush=True)
+        print(f"  {deliveries:,} deliveries added in {time.monotonic() - start:.0f} s", flush=True)
         traffic, locks = Traffic(ledger), Locks(ledger.url)
-        named = ledger.url.update_query_dict({"application_name": NAME})
-        migrating = Ledger(named.render_as_string(hide_password=False), (history.KEY,))
+        url = ledger.url.update_query_dict({"application_name": NAME})
+        migrating = Ledger(url.render_as_string(hide_password=False), (history.KEY,))
         with traffic.running(), locks.watched():
-            began = time.monotonic()
+            start = time.monotonic()
             time.sleep(rest_seconds)
-            before = _slowest(traffic.between(began, time.monotonic()))
+            before = _slowest(traffic.between(start, time.monotonic()))
             print(f"  without a migration: the slowest {before.seconds:.2f} s ({before.name})", flush=True)
-            found = []
+            rows = []
             for version in newer_versions():
-                found.append(_migrated(migrating, version, traffic, locks))
-                print(f"  {found[-1]}", flush=True)
+                rows.append(_migrated(migrating, version, traffic, locks))
+                print(f"  {rows[-1]}", flush=True)
         migrating.dispose()
-    return before.seconds, found
+    return before.seconds, rows
 
 
 def _migrated(ledger: Ledger, version: str, traffic: Traffic, locks: Locks) -> Migrated:
     locks.take()
-    began = time.monotonic()
+    start = time.monotonic()
     migrate(ledger, version)
-    ended = time.monotonic()
+    end = time.monotonic()
     # What still waits belongs to this migration.
     time.sleep(2 * _PAUSE_SECONDS)
-    beside = traffic.between(began, ended)
+    statements = traffic.between(start, end)
     seen, waited = locks.take()
     return Migrated(
         version,
-        ended - began,
+        end - start,
         seen,
         waited,
-        len(beside),
-        _slowest(beside),
-        sum(one.failed for one in beside),
+        len(statements),
+        _slowest(statements),
+        sum(statement.failed for statement in statements),
     )
 
 
@@ -282,21 +282,21 @@ def _slowest(statements: Sequence[Statement]) -> Statement:
 
 def results(deliveries: int, before: float, migrated: Sequence[Migrated]) -> list[Result]:
     """Return a result for all migrations, and one for each that took longer than a second."""
-    worst = max(one.slowest.seconds for one in migrated)
+    worst = max(step.slowest.seconds for step in migrated)
     goal = Goal("no transaction takes longer than 2 s", GOAL_SECONDS, worst, at_most=True)
-    seconds, failures = (sum(map(attrgetter(what), migrated)) for what in ("seconds", "failures"))
-    every = f"PostgreSQL, {deliveries:,} deliveries: all {len(migrated)} migrations since {OLDEST} in {seconds:.0f} s"
+    seconds, failures = (sum(map(attrgetter(name), migrated)) for name in ("seconds", "failures"))
+    case = f"PostgreSQL, {deliveries:,} deliveries: all {len(migrated)} migrations since {OLDEST} in {seconds:.0f} s"
     unit = f"s, the slowest transaction meanwhile; {failures} failed"
     return [
-        Result("migrations", every, unit, worst, {"without a migration": before}, (goal,)),
+        Result("migrations", case, unit, worst, {"without a migration": before}, (goal,)),
         *(
             Result(
                 "migrations",
-                f"of these, {one.version} in {one.seconds:.0f} s; locks: {one.strongest}",
+                f"of these, {step.version} in {step.seconds:.0f} s; locks: {step.strongest}",
                 "s, the slowest transaction meanwhile",
-                one.slowest.seconds,
+                step.slowest.seconds,
             )
-            for one in migrated
-            if one.seconds >= 1.0
+            for step in migrated
+            if step.seconds >= 1.0
         ),
     ]

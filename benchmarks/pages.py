@@ -107,22 +107,22 @@ def run(quick: bool = False) -> list[Result]:
     """Time every page on both databases."""
     size = 20_000 if quick else SIZE
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        found = [_measure("SQLite", lambda: history.sqlite(Path(folder)), size)]
+        rows = [_measure("SQLite", lambda: history.sqlite(Path(folder)), size)]
     if answers(POSTGRESQL.replace("+psycopg", "")):
-        return [*found, _measure("PostgreSQL", lambda: history.postgresql(POSTGRESQL), size)]
+        return [*rows, _measure("PostgreSQL", lambda: history.postgresql(POSTGRESQL), size)]
     print(f"  PostgreSQL: does not answer at {urlsplit(POSTGRESQL).hostname}, so nothing was measured")
-    return found
+    return rows
 
 
 def _measure(name: str, lend: Callable[[], AbstractContextManager[Ledger]], size: int) -> Result:
     with lend() as ledger:
         _lay_down(ledger, history.shop(ledger), size)
-        began = time.perf_counter()
+        start = time.perf_counter()
         days = purging.sum_order_days(ledger, ledger.now())
-        upkeep = time.perf_counter() - began
+        upkeep = time.perf_counter() - start
         times = _time_pages(ledger)
     files = {path: times.pop(path) for path in list(times) if path.endswith("/export")}
-    for path, milliseconds in sorted({**times, **files}.items(), key=lambda one: -one[1]):
+    for path, milliseconds in sorted({**times, **files}.items(), key=lambda pair: -pair[1]):
         print(f"  {name}: {number(milliseconds):>6} ms  {path}")
     slowest = max(times, key=times.__getitem__)
     note = (
@@ -152,12 +152,12 @@ def _time_pages(ledger: Ledger) -> dict[str, float]:
     cookie = client.get_cookie("signal_form")
     assert cookie
     client.post("/sign-in", data={"csrf": cookie.value, "token": _TOKEN})
-    plain = [
+    paths = [
         rule.rule
         for rule in app.url_map.iter_rules()
         if rule.endpoint.startswith("ui.") and "GET" in (rule.methods or ()) and not rule.arguments
     ]
-    times = {path: _time(client, path) for path in (*plain, *_MORE)}
+    times = {path: _time(client, path) for path in (*paths, *_MORE)}
     return {path: seconds * 1_000 for path, seconds in times.items() if seconds is not None}
 
 
@@ -165,12 +165,12 @@ def _time(client: FlaskClient, path: str) -> float | None:
     """Return the median seconds of a page, or None if it only redirects or needs parameters."""
     if client.get(path).status_code != 200:
         return None
-    taken = []
+    times = []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        start = time.perf_counter()
         client.get(path).get_data()
-        taken.append(time.perf_counter() - began)
-    return median(taken)
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
 def _lay_down(ledger: Ledger, place: Integration, size: int) -> None:
@@ -206,10 +206,10 @@ def _lay_down(ledger: Ledger, place: Integration, size: int) -> None:
             (_ROLLUPS, 1_440 + 24 * _DAYS),
         ):
             statement = template % (_SQLITE if ledger.is_sqlite else _POSTGRESQL)
-            given = {
+            parameters = {
                 name: value for name, value in {**values, "sealed": sealed}.items() if f":{name}" in statement
             }
-            connection.execute(text(statement), given | {"n": n})
+            connection.execute(text(statement), parameters | {"n": n})
         for index in indexes:
             index.create(connection)
     history.come_to_rest(ledger)

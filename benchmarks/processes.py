@@ -28,19 +28,19 @@ class Process(NamedTuple):
 def of_stack(stack: Stack) -> dict[str, list[Process]]:
     """Return each part's processes: what was started and its children, which share a session."""
     names = {process.pid: name for name, process in stack.running.items()}
-    found: dict[str, list[Process]] = defaultdict(list)
+    by_name: dict[str, list[Process]] = defaultdict(list)
     for process in _all():
         if process.session in names:
-            found[names[process.session]].append(process)
-    return dict(found)
+            by_name[names[process.session]].append(process)
+    return dict(by_name)
 
 
 def cpu_seconds(stack: Stack) -> dict[str, float]:
     """Return the processor time that each part used so far, and that of its servers."""
-    used = {name: sum(one.cpu_seconds for one in parts) for name, parts in of_stack(stack).items()}
+    times = {name: sum(process.cpu_seconds for process in parts) for name, parts in of_stack(stack).items()}
     for name, program in (("PostgreSQL", "postgres"), ("RabbitMQ", "beam.smp")):
-        used[name] = sum(one.cpu_seconds for one in _all() if one.name == program)
-    return used
+        times[name] = sum(process.cpu_seconds for process in _all() if process.name == program)
+    return times
 
 
 def busy_seconds() -> float:
@@ -53,17 +53,17 @@ def busy_seconds() -> float:
 
 def resident_megabytes(stack: Stack) -> dict[str, float]:
     """Return the memory of each part; the largest process if it has several."""
-    return {name: max(_resident(one.id) for one in parts) for name, parts in of_stack(stack).items()}
+    return {name: max(_resident(process.id) for process in parts) for name, parts in of_stack(stack).items()}
 
 
 @contextmanager
 def watched(stack: Stack, every_seconds: float = 0.5) -> Iterator[list[Mapping[str, float]]]:
     """Record the memory of each part repeatedly during a `with`."""
     seen: list[Mapping[str, float]] = []
-    ended = threading.Event()
+    stop = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(every_seconds):
+        while not stop.wait(every_seconds):
             seen.append(resident_megabytes(stack))
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -71,7 +71,7 @@ def watched(stack: Stack, every_seconds: float = 0.5) -> Iterator[list[Mapping[s
     try:
         yield seen
     finally:
-        ended.set()
+        stop.set()
         thread.join()
 
 

@@ -43,17 +43,15 @@ def run(quick: bool = False) -> list[Result]:
     """Publish hints in three ways into Valkey and RabbitMQ."""
     size = QUICK if quick else USUAL
     with ExitStack() as stack:
-        found = [
-            _measure("Valkey, append-only file on", stack.enter_context(valkey()), _redis_floor, 7, size)
-        ]
+        rows = [_measure("Valkey, append-only file on", stack.enter_context(valkey()), _redis_floor, 7, size)]
         if answers(RABBITMQ):
-            found.append(_measure("RabbitMQ, quorum queue, confirmed", RABBITMQ, _amqp_floor, 3, size))
-            found.append(
+            rows.append(_measure("RabbitMQ, quorum queue, confirmed", RABBITMQ, _amqp_floor, 3, size))
+            rows.append(
                 _measure_queues("RabbitMQ, four quorum queues of one node, confirmed", RABBITMQ, size)
             )
         else:
             print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
-    return found
+    return rows
 
 
 @contextmanager
@@ -104,10 +102,10 @@ def _measure(name: str, url: str, floor_of: Callable[[str, str], Publish], goal:
                 rates[way].append(_rate(publish, size.stock_events if way == STOCK else size.events))
                 bound.purge()
         bound.delete()
-    found = of_rounds("publish", name, "events/s", rates)
-    return found.with_goals(
-        Goal(f"{goal} times {STOCK}", goal, found.ratios[STOCK]),
-        Goal(f"40 % of {FLOOR}", 40, 100 * found.ratios[FLOOR]),
+    result = of_rounds("publish", name, "events/s", rates)
+    return result.with_goals(
+        Goal(f"{goal} times {STOCK}", goal, result.ratios[STOCK]),
+        Goal(f"40 % of {FLOOR}", 40, 100 * result.ratios[FLOOR]),
     )
 
 

@@ -34,33 +34,33 @@ def run(quick: bool = False) -> list[Result]:
             events = workers * (2_000 if quick else EVENTS_A_WORKER)
             before = cpu_seconds(stack)
             rates[workers] = deliver(stack.sandbox, stack.collector_url, headers, events).rate
-            used = _difference(before, cpu_seconds(stack), events)
-    return [_scaling(rates), _processors(used, median(seconds_per_hash() for _ in range(25)))]
+            costs = _difference(before, cpu_seconds(stack), events)
+    return [_scaling(rates), _processors(costs, median(seconds_per_hash() for _ in range(25)))]
 
 
 def _have(stack: Stack, workers: int) -> None:
     """Run this many delivery workers."""
-    wanted = ["delivery", *(f"delivery{number}" for number in range(2, workers + 1))]
-    every = [name for name in stack.commands if name.startswith("delivery")]
-    stack.stop(*(name for name in every if name not in wanted and name in stack.running))
-    stack.start(*(name for name in wanted if name not in stack.running))
-    stack.await_ready(*wanted)
+    names = ["delivery", *(f"delivery{number}" for number in range(2, workers + 1))]
+    delivery_names = [name for name in stack.commands if name.startswith("delivery")]
+    stack.stop(*(name for name in delivery_names if name not in names and name in stack.running))
+    stack.start(*(name for name in names if name not in stack.running))
+    stack.await_ready(*names)
 
 
 def _difference(before: Mapping[str, float], after: Mapping[str, float], events: int) -> dict[str, float]:
     """Return the microseconds of a processor for each event, by part; those of a kind are added up."""
-    used: dict[str, float] = {}
+    costs: dict[str, float] = {}
     for name, seconds in after.items():
         kind = name.rstrip("0123456789")
-        used[kind] = used.get(kind, 0.0) + (seconds - before.get(name, 0.0)) / events * 1e6
-    return used
+        costs[kind] = costs.get(kind, 0.0) + (seconds - before.get(name, 0.0)) / events * 1e6
+    return costs
 
 
 def _scaling(rates: Mapping[int, float]) -> Result:
-    one, most = rates[1], max(rates)
+    single_rate, most = rates[1], max(rates)
     others = {f"with {workers}" if workers > 1 else "with one": rates[workers] for workers in rates}
     del others[f"with {most}"]
-    share = rates[most] / one / most
+    share = rates[most] / single_rate / most
     return Result(
         "scale",
         f"RabbitMQ + PostgreSQL, {most} delivery workers with a slot each, answers after {ANSWER_SECONDS:g} s",
@@ -71,15 +71,15 @@ def _scaling(rates: Mapping[int, float]) -> Result:
     )
 
 
-def _processors(used: Mapping[str, float], seconds_of_a_hash: float) -> Result:
-    ours = {name: spent for name, spent in used.items() if name not in SERVERS}
-    parts = ", ".join(f"{name} {spent:.0f}" for name, spent in sorted(used.items()))
-    total = sum(used.values())
-    hashes, of_ingest = (spent / seconds_of_a_hash / 1e6 for spent in (total, used["ingest"]))
+def _processors(costs: Mapping[str, float], seconds_of_a_hash: float) -> Result:
+    own_costs = {name: cost for name, cost in costs.items() if name not in SERVERS}
+    parts = ", ".join(f"{name} {cost:.0f}" for name, cost in sorted(costs.items()))
+    total = sum(costs.values())
+    hashes, of_ingest = (cost / seconds_of_a_hash / 1e6 for cost in (total, costs["ingest"]))
     return Result(
         "scale",
         f"a processor's time by part in µs: {parts}",
-        f"µs an event, {sum(ours.values()):.0f} of them ours; {total * TARGET_RATE / 1e6:.0f} cores "
+        f"µs an event, {sum(own_costs.values()):.0f} of them ours; {total * TARGET_RATE / 1e6:.0f} cores "
         f"for {TARGET_RATE:,} events/s",
         total,
         goals=(

@@ -66,10 +66,10 @@ def main():
     print(json.dumps([event for body in first for event in json.loads(body)["data"]]), flush=True)
     for number, _ in enumerate(sys.stdin):
         first = number * EVENTS_A_ROUND % len(lines)
-        some = lines[first : first + EVENTS_A_ROUND]
+        part = lines[first : first + EVENTS_A_ROUND]
         start = time.process_time()
-        bodies(some)
-        print((time.process_time() - start) / len(some), flush=True)
+        bodies(part)
+        print((time.process_time() - start) / len(part), flush=True)
 
 
 if __name__ == "__main__":

@@ -69,26 +69,26 @@ _NAMES = {
 }
 
 
-def payload(one: dict[str, Any]) -> dict[str, Any]:
+def payload(source_event: dict[str, Any]) -> dict[str, Any]:
     """Return the expected payload of an event, computed without the product's own mapping."""
-    context = one["context"]
-    made: dict[str, Any] = {
-        "event_name": _NAMES[one.get("event")],
+    context = source_event["context"]
+    expected: dict[str, Any] = {
+        "event_name": _NAMES[source_event.get("event")],
         "action_source": "web",
-        "event_time": int(datetime.fromisoformat(one["timestamp"]).timestamp()),
-        "event_id": one["messageId"],
+        "event_time": int(datetime.fromisoformat(source_event["timestamp"]).timestamp()),
+        "event_id": source_event["messageId"],
         "event_source_url": context["page"]["url"],
-        "user_data": user_data(one),
+        "user_data": user_data(source_event),
     }
-    if "properties" in one:
-        made["custom_data"] = _custom_data(one["properties"])
-    return made
+    if "properties" in source_event:
+        expected["custom_data"] = _custom_data(source_event["properties"])
+    return expected
 
 
 def _custom_data(properties: dict[str, Any]) -> dict[str, Any]:
     items = properties.get("products", [properties])
     value = properties.get("total", sum(item["price"] * item.get("quantity", 1) for item in items))
-    made = {
+    expected = {
         "currency": properties["currency"],
         "value": f"{value:.2f}",
         "num_items": sum(item.get("quantity", 1) for item in items),
@@ -103,8 +103,8 @@ def _custom_data(properties: dict[str, Any]) -> dict[str, Any]:
         ],
     }
     if "order_id" in properties:
-        made["order_id"] = properties["order_id"]
-    return made
+        expected["order_id"] = properties["order_id"]
+    return expected
 
 
 @dataclass(slots=True)

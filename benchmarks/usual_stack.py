@@ -42,15 +42,15 @@ class UsualStack:
 @contextmanager
 def running(broker: str, database: str) -> Iterator[UsualStack]:
     """Run the usual way for the time of a `with`."""
-    with ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="usual-")))
-        sandbox = held.enter_context(sandbox_process("--quiet"))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="usual-")))
+        sandbox = stack.enter_context(sandbox_process("--quiet"))
         environment = os.environ | {
             "PYTHONPATH": str(Path(__file__).parents[1]),
-            "USUAL_BROKER_URL": held.enter_context(
+            "USUAL_BROKER_URL": stack.enter_context(
                 services.rabbitmq_url() if broker == "rabbitmq" else valkey()
             ),
-            "USUAL_DATABASE_URL": _database_url(database, folder, held),
+            "USUAL_DATABASE_URL": _database_url(database, folder, stack),
             "USUAL_EVENTS_URL": sandbox.events_url(ACCOUNT),
         }
         subprocess.run(
@@ -60,7 +60,7 @@ def running(broker: str, database: str) -> Iterator[UsualStack]:
         commands = _commands(port, flower_port)
         with (folder / "log").open("ab") as log:
             processes = [
-                held.enter_context(_process(command, environment, folder, log)) for command in commands
+                stack.enter_context(_process(command, environment, folder, log)) for command in commands
             ]
         url = f"http://127.0.0.1:{port}"
         until("the usual collector answers", lambda: _answers(f"{url}/healthz", processes), 60)
@@ -101,10 +101,10 @@ def _commands(port: int, flower_port: int) -> list[list[str]]:
     ]
 
 
-def _database_url(database: str, folder: Path, held: ExitStack) -> str:
+def _database_url(database: str, folder: Path, stack: ExitStack) -> str:
     if database == "sqlite":
         return f"sqlite:///{folder / 'usual.db'}"
-    return held.enter_context(services.postgresql_url()).replace("postgresql://", "postgresql+psycopg://", 1)
+    return stack.enter_context(services.postgresql_url()).replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 @contextmanager

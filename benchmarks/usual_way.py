@@ -83,7 +83,7 @@ def batch() -> dict[str, Any] | tuple[dict[str, Any], int] | Response:
     if request.headers.get("Authorization") != f"Bearer {PIPELINE_KEY}":
         return {"success": False}, 401
     body = request.get_json()
-    rows = [Event(event_id=one["messageId"], body=one) for one in body["batch"]]
+    rows = [Event(event_id=entry["messageId"], body=entry) for entry in body["batch"]]
     with Session(engine) as session:
         session.add_all(rows)
         session.flush()

@@ -18,8 +18,8 @@ SOURCES = ("worker", "tasks", "celeryconfig.py")
 def files() -> tuple[Path, ...]:
     """Return the product's Python files, relative to the repository, in order."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *SOURCES]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - ours
-    paths = {Path(name) for name in listed.stdout.splitlines() if name.endswith(".py")}
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    paths = {Path(name) for name in output.stdout.splitlines() if name.endswith(".py")}
     return tuple(sorted(path for path in paths if (ROOT / path).exists()))
 
 

@@ -127,9 +127,9 @@ def _fields(within: str, shape: Spec) -> Iterator[str]:
 
 
 def _row(name: str, schema: Spec, described: Mapping[str, Any], required: bool) -> str:
-    shown = f"**`{name}`**" if required else f"`{name}`"
+    label = f"**`{name}`**" if required else f"`{name}`"
     meaning = [str(described.get("description", "")), _bounds(schema)]
-    return f"| {shown} | {_type(schema)} | {' '.join(filter(None, meaning)).replace('|', chr(92) + '|')} |"
+    return f"| {label} | {_type(schema)} | {' '.join(filter(None, meaning)).replace('|', chr(92) + '|')} |"
 
 
 def _type(schema: Spec | None) -> str:

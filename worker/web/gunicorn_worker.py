@@ -149,19 +149,19 @@ class _DeadlineSocket:
 
     def recv(self, size: int) -> bytes:
         """Read like a socket; after the deadline return nothing, as if the other end had closed."""
-        left = self.deadline - monotonic()
-        if left <= 0:
+        seconds_left = self.deadline - monotonic()
+        if seconds_left <= 0:
             return b""
-        usual = self._sock.gettimeout()
-        if usual is not None and usual <= left:
+        timeout = self._sock.gettimeout()
+        if timeout is not None and timeout <= seconds_left:
             return self._sock.recv(size)
-        self._sock.settimeout(left)
+        self._sock.settimeout(seconds_left)
         try:
             return self._sock.recv(size)
         except TimeoutError:
             return b""
         finally:
-            self._sock.settimeout(usual)
+            self._sock.settimeout(timeout)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
