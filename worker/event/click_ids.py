@@ -120,12 +120,12 @@ def _cookies(raw: object) -> Mapping[str, Any]:
     """Return cookies by name, also from the text of a Cookie header."""
     if type(raw) is dict:
         return raw
-    found: dict[str, Any] = {}
+    cookies: dict[str, Any] = {}
     if type(raw) is str and len(raw) <= _LONGEST_COOKIES:
         for pair in raw.split(";"):
             name, _, value = pair.partition("=")
-            found.setdefault(name.strip(), unquote(value.strip()))
-    return found
+            cookies.setdefault(name.strip(), unquote(value.strip()))
+    return cookies
 
 
 def _read(holder: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -14,15 +14,15 @@ def open_text(value: object) -> Any:
     """Return the object or the list that a text holds as JSON; any other value, and other text, unchanged."""
     if type(value) is not str or not looks_like_json(value):
         return value
-    opened: Any = value
+    content: Any = value
     for _ in range(_MOST_LAYERS):
-        if type(opened) is not str or len(opened) > _LONGEST:
+        if type(content) is not str or len(content) > _LONGEST:
             break
         try:
-            opened = json_text.parse_json(opened.encode())
+            content = json_text.parse_json(content.encode())
         except (ValueError, RecursionError):
             return value
-    return opened if type(opened) in (dict, list) and find_flaw(opened) is None else value
+    return content if type(content) in (dict, list) and find_flaw(content) is None else value
 
 
 def looks_like_json(text: str) -> bool:
@@ -46,5 +46,5 @@ def with_opened_fields(event: Any) -> Any:
     """Return an event whose properties, traits and context, where they are objects in text, are objects."""
     if type(event) is not dict:
         return event
-    opened = {field: open_text(event[field]) for field in _OBJECT_FIELDS if type(event.get(field)) is str}
-    return event | opened if opened else event
+    fields = {field: open_text(event[field]) for field in _OBJECT_FIELDS if type(event.get(field)) is str}
+    return event | fields if fields else event

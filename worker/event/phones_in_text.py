@@ -79,10 +79,10 @@ def find_phones(text: str, regions: Sequence[str] = ()) -> list[tuple[int, int]]
     ``regions`` are the likely countries of the person, alpha-2; ``EU`` means the countries of the euro. Digits
     without a gap count only after a word such as ``Tel``, or with a leading zero: other runs of digits are ids.
     """
-    known = tuple(one for region in regions for one in _EURO.get(region, (region.upper(),)))
+    countries = tuple(country for region in regions for country in _EURO.get(region, (region.upper(),)))
     if len(text) <= _LONGEST_CACHED:
-        return list(_found_cached(text, known))
-    return list(_find(text, known))
+        return list(_found_cached(text, countries))
+    return list(_find(text, countries))
 
 
 @lru_cache(maxsize=4096)
@@ -99,11 +99,11 @@ def _find(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int]]:
 def _runs(text: str) -> Iterator[list[tuple[int, int]]]:
     """Yield the groups of digits that follow each other with gaps as in a phone number."""
     run: list[tuple[int, int]] = []
-    for found in _GROUP.finditer(text):
-        if run and not _GAP.fullmatch(text, run[-1][1], found.start()):
+    for match in _GROUP.finditer(text):
+        if run and not _GAP.fullmatch(text, run[-1][1], match.start()):
             yield run
             run = []
-        run.append(found.span())
+        run.append(match.span())
     if run:
         yield run
 
@@ -219,9 +219,9 @@ class _Checks:
             self._left -= 1
             if self._left < 0:
                 return True
-            for parsed in _readings(digits, region):
-                if phonenumbers.is_valid_number_for_region(parsed, region) and (
-                    not groups or _is_usual(parsed, number, groups)
+            for phone in _readings(digits, region):
+                if phonenumbers.is_valid_number_for_region(phone, region) and (
+                    not groups or _is_usual(phone, number, groups)
                 ):
                     return True
         return False
@@ -240,21 +240,21 @@ def _readings(digits: str, region: str) -> Iterator[phonenumbers.PhoneNumber]:
             )
 
 
-def _is_usual(parsed: phonenumbers.PhoneNumber, number: str, groups: Sequence[str]) -> bool:
+def _is_usual(phone: phonenumbers.PhoneNumber, number: str, groups: Sequence[str]) -> bool:
     """Return whether a number has the groups of its country.
 
     In North America people also write hyphens or brackets: groups of three with spaces only are more often a model.
     """
-    if parsed.country_code == 1 and "-" not in number and "." not in number:
+    if phone.country_code == 1 and "-" not in number and "." not in number:
         return False
-    if (parsed.country_code, *map(len, groups)) in _ALSO_USUAL:
+    if (phone.country_code, *map(len, groups)) in _ALSO_USUAL:
         return True
-    usual = _groups(phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL))
-    with_prefix = usual[1:] if len(usual[0]) == 1 else usual
-    if list(groups) in (usual, with_prefix, [usual[0].removeprefix("0"), *usual[1:]]):
+    usual_groups = _groups(phonenumbers.format_number(phone, PhoneNumberFormat.NATIONAL))
+    with_prefix = usual_groups[1:] if len(usual_groups[0]) == 1 else usual_groups
+    if list(groups) in (usual_groups, with_prefix, [usual_groups[0].removeprefix("0"), *usual_groups[1:]]):
         return True
     # The library knows other forms of some countries.
-    region = phonenumbers.region_code_for_number(parsed)
+    region = phonenumbers.region_code_for_number(phone)
     return PhoneNumberMatcher(number, region, leniency=Leniency.STRICT_GROUPING).has_next()
 
 

@@ -16,8 +16,8 @@ class ProblemText(NamedTuple):
 
 def problem_text(kind: str) -> ProblemText:
     """Return the texts of a kind. A kind that this version does not know gets its own name."""
-    known = _TEXTS.get(kind)
-    return known or ProblemText(
+    texts = _TEXTS.get(kind)
+    return texts or ProblemText(
         kind.replace("_", " ").capitalize(), "", "See the changelog of newer versions."
     )
 

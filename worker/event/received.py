@@ -25,7 +25,7 @@ _LOCAL = tuple(
 _IPV6_PREFIX_BITS = 64
 
 
-def client_ip(remote: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
+def client_ip(remote: str | None, forwarded_for: str, networks: Sequence[Network]) -> str | None:
     """Return the rightmost address that is not a trusted proxy's.
 
     ``forwarded_for`` is the whole X-Forwarded-For header. Each proxy appends the address of its client, so the client
@@ -34,7 +34,7 @@ def client_ip(remote: str | None, forwarded_for: str, trusted: Sequence[Network]
     """
     current = parse_address(remote or "")
     hops = [hop for hop in forwarded_for.split(",") if hop.strip()]
-    while current is not None and hops and _is_trusted(current, trusted):
+    while current is not None and hops and _is_trusted(current, networks):
         current = parse_address(hops.pop())
     return str(current) if current is not None else None
 
@@ -54,8 +54,8 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
-def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
-    return any(address in network for network in trusted)
+def _is_trusted(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def client_network(address: str | None) -> str | None:
@@ -63,12 +63,12 @@ def client_network(address: str | None) -> str | None:
 
     None for local networks, which many clients share, and for text that is not an address.
     """
-    parsed = parse_address(address or "")
-    if parsed is None or any(parsed in network for network in _LOCAL):
+    ip = parse_address(address or "")
+    if ip is None or any(ip in network for network in _LOCAL):
         return None
-    if isinstance(parsed, IPv4Address):
-        return str(parsed)
-    return str(ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip_network((int(ip), _IPV6_PREFIX_BITS), strict=False))
 
 
 MAX_USER_AGENT_CHARACTERS = 1_024
@@ -95,23 +95,23 @@ class Received:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the known fields under short keys, to store as JSON."""
-        stored: dict[str, Any] = {"ch": self.channel[0], "at": self.received_at}
+        record: dict[str, Any] = {"ch": self.channel[0], "at": self.received_at}
         for name, key in _STORED_KEYS.items():
             value = getattr(self, name)
             if value is not None:
-                stored[key] = value
+                record[key] = value
         if self.gpc:
-            stored[_GPC_KEY] = True
-        return stored
+            record[_GPC_KEY] = True
+        return record
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Restore the result of ``to_dict``."""
         return cls(
-            channel="browser" if stored["ch"] == "b" else "server",
-            received_at=stored["at"],
-            gpc=stored.get(_GPC_KEY, False),
-            **{name: stored.get(key) for name, key in _STORED_KEYS.items()},
+            channel="browser" if record["ch"] == "b" else "server",
+            received_at=record["at"],
+            gpc=record.get(_GPC_KEY, False),
+            **{name: record.get(key) for name, key in _STORED_KEYS.items()},
         )
 
 

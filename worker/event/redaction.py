@@ -99,7 +99,7 @@ def _decoded(text: str) -> str:
     """Return a text with the signs of e-mail addresses and phone numbers decoded, if any is encoded."""
     if "%" not in text and "\\" not in text:
         return text
-    decoded = _ENCODED.sub(lambda found: _SIGN_OF[found[1].upper()], text)
+    decoded = _ENCODED.sub(lambda match: _SIGN_OF[match[1].upper()], text)
     # Form encoding has a plus for each space.
     return text if decoded == text else _PLUS_FOR_SPACE.sub(" ", decoded)
 
@@ -189,7 +189,7 @@ def clean_device_text(text: str) -> str:
     if "@" not in plain and "+" not in plain:
         return text
     cleaned = _PLUS_NUMBER.sub(
-        lambda found: "" if _is_dialled(found[0]) else found[0], _without_emails(plain)
+        lambda match: "" if _is_dialled(match[0]) else match[0], _without_emails(plain)
     )
     return text if cleaned == plain else " ".join(cleaned.split())
 
@@ -199,12 +199,12 @@ def _without_emails(text: str) -> str:
 
 
 def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    kept = []
+    pieces = []
     end = 0
     for start, stop in spans:
-        kept.append(text[end:start])
+        pieces.append(text[end:start])
         end = stop
-    return "".join([*kept, text[end:]])
+    return "".join([*pieces, text[end:]])
 
 
 def _find_emails(text: str) -> Iterator[tuple[int, int]]:
@@ -229,10 +229,10 @@ def clean_url(url: str, regions: Regions = tuple) -> str:
     """
     if _is_plain_url(url) if len(url) <= _LONGEST_CACHED else _is_plain_url.__wrapped__(url):
         return url
-    known = tuple(regions()) if _MAY_HOLD_PHONE_IN_URL.search(url) else ()
+    countries = tuple(regions()) if _MAY_HOLD_PHONE_IN_URL.search(url) else ()
     if len(url) <= _LONGEST_CACHED:
-        return _cleaned_url(url, known)
-    return _cleaned_url.__wrapped__(url, known)
+        return _cleaned_url(url, countries)
+    return _cleaned_url.__wrapped__(url, countries)
 
 
 # Signs and runs of digits without which no part of a URL is an address, a phone number or encoded.
@@ -264,7 +264,7 @@ def _cleaned_url(url: str, regions: tuple[str, ...]) -> str:
     try:
         parts = split_address(url)
         host = parts.netloc.rpartition("@")[2]
-        path = "/".join(_clean_segment(one, regions) for one in parts.path.split("/"))
+        path = "/".join(_clean_segment(segment, regions) for segment in parts.path.split("/"))
         query, fragment = _clean_query(parts.query, regions), _clean_query(parts.fragment, regions)
         cleaned = parts._replace(netloc=host, path=path, query=query, fragment=fragment)
         # urlunsplit drops an empty query's question mark and the like, so return a clean URL unchanged.

@@ -65,7 +65,7 @@ def _fold(name: str) -> str:
 
 
 def cached_by_keys(
-    most: int,
+    limit: int,
 ) -> Callable[[Callable[[tuple[str, ...]], _T]], Callable[[tuple[str, ...]], _T]]:
     """Return a decorator that keeps what a function returns for the keys of an object: a sender's events share them.
 
@@ -73,19 +73,19 @@ def cached_by_keys(
     """
 
     def decorate(function: Callable[[tuple[str, ...]], _T]) -> Callable[[tuple[str, ...]], _T]:
-        known: dict[tuple[str, ...], _T] = {}
+        results: dict[tuple[str, ...], _T] = {}
 
         @wraps(function)
         def get(keys: tuple[str, ...]) -> _T:
             try:
-                return known[keys]
+                return results[keys]
             except KeyError:
-                found = function(keys)
+                result = function(keys)
             if len(keys) <= _MOST_KEYS and len("".join(keys)) <= _MOST_CHARACTERS:
-                if len(known) >= most:
-                    known.clear()
-                known[keys] = found
-            return found
+                if len(results) >= limit:
+                    results.clear()
+                results[keys] = result
+            return result
 
         return get
 

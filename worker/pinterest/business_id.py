@@ -35,16 +35,16 @@ def order_ids(event: Mapping[str, Any], order_id: str | None) -> _OrderIds:
     system_id, numbers, token = _of_system(fold_keys(event.get("properties")))
     own = clean_text(own_id(system_id), _LONGEST)
     # The pixel has no number: what is sent as order id is the system's id.
-    stated = (clean_text(number, _LONGEST) for number in ((order_id if order_id != own else None), *numbers))
-    distinct = dict.fromkeys(number.lstrip("# ") for number in stated if number)
+    texts = (clean_text(number, _LONGEST) for number in ((order_id if order_id != own else None), *numbers))
+    distinct = dict.fromkeys(number.lstrip("# ") for number in texts if number)
     return _OrderIds(own, tuple(number for number in distinct if number), clean_text(token, _LONGEST))
 
 
 def _of_system(properties: Mapping[str, Any]) -> tuple[object, tuple[object, ...], object]:
     """Return the system's id, the numbers and the checkout token in an order of a shop's system or its pixel."""
-    noted = properties.get(_FOLDED_ORDER_IDS)
-    if isinstance(noted, list) and len(noted) == len(_OrderIds._fields) and isinstance(noted[1], list):
-        return noted[0], tuple(noted[1]), noted[2]
+    ids = properties.get(_FOLDED_ORDER_IDS)
+    if isinstance(ids, list) and len(ids) == len(_OrderIds._fields) and isinstance(ids[1], list):
+        return ids[0], tuple(ids[1]), ids[2]
     own = properties.get("admingraphqlapiid")
     is_shopify = type(own) is str and own.startswith("gid://shopify/Order/")
     if is_shopify or ("lineitems" in properties and "ordernumber" in properties):

@@ -161,11 +161,11 @@ def load_config(config: object) -> Mapping[str, Any]:
     if not isinstance(config, Mapping):
         raise ConfigError("config", "must be an object.")
     try:
-        loaded: Mapping[str, Any] = _IntegrationConfigSchema().load(config)
+        values: Mapping[str, Any] = _IntegrationConfigSchema().load(config)
     except ValidationError as error:
         errors = {str(field): str(messages[0]) for field, messages in error.messages_dict.items()}
         raise ConfigError(*next(iter(errors.items())), errors) from None
-    return loaded
+    return values
 
 
 def check_consent_categories(categories: Sequence[object]) -> tuple[str, ...]:
@@ -176,6 +176,6 @@ def check_consent_categories(categories: Sequence[object]) -> tuple[str, ...]:
     """
     for category in categories:
         if category not in CONSENT_CATEGORIES:
-            allowed = ", ".join(CONSENT_CATEGORIES)
-            raise ConfigError("consent_categories", f"has {category!r}, which is not one of {allowed}.")
+            names = ", ".join(CONSENT_CATEGORIES)
+            raise ConfigError("consent_categories", f"has {category!r}, which is not one of {names}.")
     return tuple(dict.fromkeys(map(str, categories)))

@@ -10,23 +10,23 @@ from worker.pinterest.mapping.payload_checks import Dropped, Failed, Mapped, Out
 _REASON_CLASS = "unsigned"
 
 
-def drop_signed_only(outcomes: Sequence[Outcome], listed: Sequence[str], options: Options) -> list[Outcome]:
+def drop_signed_only(outcomes: Sequence[Outcome], names: Sequence[str], options: Options) -> list[Outcome]:
     """Return the outcomes of a public event, and drop those that a listed name covers.
 
     A listed name covers the events of that name, and all events that are sent under the same Pinterest name: a sender
     could otherwise use another spelling. Outcomes that consent or a rule stopped remain unchanged.
     """
-    covered = {covered_name for name in listed for covered_name in _covered(name, options)}
+    covered = {covered_name for name in names for covered_name in _covered(name, options)}
     return [_drop(outcome) if _is_covered(outcome, covered, options) else outcome for outcome in outcomes]
 
 
-def _covered(listed: str, options: Options) -> frozenset[str]:
-    rules = options.overrides.get(fold_key(listed), ())
+def _covered(event_name: str, options: Options) -> frozenset[str]:
+    rules = options.overrides.get(fold_key(event_name), ())
     sent_as = {name for rule in rules for name in rule.names}
     # Without an unconditional rule, the built-in table may decide.
     if all(rule.when for rule in rules):
-        sent_as.add(_builtin_name(listed, options))
-    return frozenset(map(fold_key, sent_as - {CUSTOM_KIND.pinterest_name} | {listed}))
+        sent_as.add(_builtin_name(event_name, options))
+    return frozenset(map(fold_key, sent_as - {CUSTOM_KIND.pinterest_name} | {event_name}))
 
 
 def _builtin_name(name: str, options: Options) -> str:

@@ -45,14 +45,14 @@ def check_consent(
         return _NOT_REQUIRED
     context = event.get("context")
     context = context if type(context) is dict else {}
-    stated = context.get("consent")
-    others = _other_statements(event, context)
-    if not (others or gpc or groups):
-        if stated is None or stated in ("", {}, []):
+    statement = context.get("consent")
+    other_statements = _other_statements(event, context)
+    if not (other_statements or gpc or groups):
+        if statement is None or statement in ("", {}, []):
             return _BY_DEFAULT[default]
-        if type(stated) is dict and _is_plain(stated):
-            return _check_plain(tuple(stated.items()), tuple(categories))
-    return _check_all(stated, others, tuple(categories), default, gpc, groups)
+        if type(statement) is dict and _is_plain(statement):
+            return _check_plain(tuple(statement.items()), tuple(categories))
+    return _check_all(statement, other_statements, tuple(categories), default, gpc, groups)
 
 
 def withdraws_advertising(
@@ -76,12 +76,12 @@ def renews_consent(event: Mapping[str, Any]) -> bool:
     return check_consent(event, ADVERTISING[:1], "drop").granted
 
 
-def _is_plain(stated: dict[str, Any]) -> bool:
+def _is_plain(statement: dict[str, Any]) -> bool:
     """Return whether an object only has booleans, so that a tuple of its entries can be cached."""
     return (
-        len(stated) <= _MOST_CACHED_ENTRIES
-        and set(map(type, stated.values())) == {bool}
-        and max(map(len, stated)) <= _LONGEST_CACHED_NAME
+        len(statement) <= _MOST_CACHED_ENTRIES
+        and set(map(type, statement.values())) == {bool}
+        and max(map(len, statement)) <= _LONGEST_CACHED_NAME
     )
 
 
@@ -92,7 +92,7 @@ def _check_plain(entries: tuple[tuple[str, bool], ...], categories: tuple[str, .
 
 def _check_all(
     stated: Any,
-    others: Sequence[tuple[str, Any]],
+    other_statements: Sequence[tuple[str, Any]],
     categories: tuple[str, ...],
     default: Literal["drop", "allow"],
     gpc: bool,
@@ -104,7 +104,7 @@ def _check_all(
     is_silent = stated is None or stated in ({}, []) or (type(stated) is str and not stated.strip())
     if not is_silent:
         statements.read(stated)
-    for kind, value in others:
+    for kind, value in other_statements:
         if kind == _DENIAL:
             statements.read_denials(value)
         elif kind == _GPC:
@@ -134,7 +134,7 @@ def _verdict(statements: Statements, categories: tuple[str, ...], silent: _Conse
         forms.append(form)
     if silent is not None and forms.count(silent.form) == len(forms):
         return silent
-    form = next((one for one in forms if one != PLAIN), PLAIN)
+    form = next((used_form for used_form in forms if used_form != PLAIN), PLAIN)
     return _granted(categories, form)
 
 
@@ -165,23 +165,23 @@ _PLACES_IN_PROPERTIES = _PLACES | {"consent"}
 
 def _other_statements(event: Mapping[str, Any], context: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the statements outside ``context.consent``, each with how far it counts."""
-    found: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
     if not _PLACES.isdisjoint(context):
-        found += [
+        statements += [
             (_GPC, context[key]) if key in _GPC_PLACES else (_STATEMENT, {key: context[key]})
             for key in context
             if key in _PLACES and context[key]
         ]
     properties = event.get("properties")
     if type(properties) is dict and not _PLACES_IN_PROPERTIES.isdisjoint(properties):
-        found += [
+        statements += [
             _in_properties(key, properties[key])
             for key in properties
             if key in _PLACES_IN_PROPERTIES and properties[key] not in (None, "")
         ]
     if event.get("consent") not in (None, "", {}, []):
-        found.append((_STATEMENT, event["consent"]))
-    return found
+        statements.append((_STATEMENT, event["consent"]))
+    return statements
 
 
 def _in_properties(key: str, value: Any) -> tuple[str, Any]:

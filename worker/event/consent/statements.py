@@ -82,12 +82,13 @@ class Statements:
     """
 
     def __init__(self, groups: Mapping[str, str] | None = None) -> None:
-        chosen = set((groups or {}).values())
-        if not chosen.isdisjoint(ADVERTISING):
-            chosen.update(ADVERTISING)
+        named = set((groups or {}).values())
+        if not named.isdisjoint(ADVERTISING):
+            named.update(ADVERTISING)
         # OneTrust's own group for a category says nothing where the source names another.
         self._groups: dict[str, tuple[str, ...]] = {
-            name: tuple(one for one in meant if one not in chosen) for name, meant in _ONETRUST_GROUPS.items()
+            name: tuple(item for item in meant if item not in named)
+            for name, meant in _ONETRUST_GROUPS.items()
         }
         for name, category in (groups or {}).items():
             meant = ADVERTISING if category in ADVERTISING else (category,)
@@ -101,21 +102,21 @@ class Statements:
         """Return the answer to a category, the form, and whether something was said about the category."""
         synonyms = ADVERTISING[::-1] if category == ADVERTISING[1] else ADVERTISING
         names = synonyms if category in ADVERTISING else (category,)
-        own = next((said for name in names if (said := self._answers.get(name))), [])
+        own_answers = next((answers for name in names if (answers := self._answers.get(name))), [])
         general = self._answers.get(_ALL, [])
-        named = any(name for name in self._answers if name != _ALL)
-        if not own and named:
+        is_named = any(name for name in self._answers if name != _ALL)
+        if not own_answers and is_named:
             # A general yes does not widen the answers to single categories.
-            general = [one for one in general if one[0] is not True]
-        every = own + general
-        if not every:
+            general = [pair for pair in general if pair[0] is not True]
+        all_answers = own_answers + general
+        if not all_answers:
             return None, PLAIN, False
         # A denial counts first, then what is not understood.
         for verdict in (False, None):
-            for answer, form in every:
+            for answer, form in all_answers:
                 if answer is verdict:
                     return answer, form, True
-        return True, next((form for _, form in every if form != PLAIN), PLAIN), True
+        return True, next((form for _, form in all_answers if form != PLAIN), PLAIN), True
 
     def say(self, categories: Iterable[str], answer: bool | None, form: str) -> None:
         """Add an answer."""
@@ -132,22 +133,22 @@ class Statements:
         if signal not in (None, "") and read_truth(signal) is not False:
             self.deny_advertising()
 
-    def read(self, stated: Any) -> None:
+    def read(self, value: Any) -> None:
         """Collect everything that a value states."""
         self._has_purposes = False
-        self._walk(stated, 0)
+        self._walk(value, 0)
         if self._has_purposes:
             self.holds_something = True
-            consented = {number for number, said in self._purposes.items() if said}
-            for category, needed in NEEDED.items():
-                self.say((category,), needed <= consented, _TCF)
+            granted = {number for number, is_granted in self._purposes.items() if is_granted}
+            for category, purposes in NEEDED.items():
+                self.say((category,), purposes <= granted, _TCF)
 
-    def read_denials(self, stated: Any) -> None:
+    def read_denials(self, value: Any) -> None:
         """Collect only the refusals that a value states."""
         inner = Statements()
-        inner.read(stated)
-        for category, said in inner._answers.items():
-            for answer, form in said:
+        inner.read(value)
+        for category, answers in inner._answers.items():
+            for answer, form in answers:
                 if answer is False:
                     self.say((category,), False, form)
 
@@ -171,12 +172,12 @@ class Statements:
         if self._named_object(value):
             return
         entries = list(value.items())[:_MOST_ENTRIES]
-        folded = [(fold_name(name), one) for name, one in entries if len(name) <= _LONGEST_KEY]
-        updated = any(name == "update" and one is not None for name, one in folded)
-        for name, one in folded:
+        folded = [(fold_name(name), item) for name, item in entries if len(name) <= _LONGEST_KEY]
+        has_update = any(name == "update" and item is not None for name, item in folded)
+        for name, item in folded:
             # Google's consent mode states a default, which the visitor's choice replaces.
-            if not (updated and name in ("default", "initial")):
-                self._entry(name, one, depth)
+            if not (has_update and name in ("default", "initial")):
+                self._entry(name, item, depth)
 
     def _entry(self, name: str, value: Any, depth: int) -> None:
         category = category_of(name)
@@ -203,8 +204,8 @@ class Statements:
         elif name in _KEYS["purpose bits"] and text:
             self._note_purposes({at: bit == "1" for at, bit in enumerate(text[:24], 1)})
         elif name in _KEYS["us privacy"] and text:
-            if (refused := refuses_sale(text)) is not False:
-                self.say(ADVERTISING, False if refused else None, _USP)
+            if (refusal := refuses_sale(text)) is not False:
+                self.say(ADVERTISING, False if refusal else None, _USP)
         elif name in _KEYS["google"]:
             self._signals(google_signals(text) or _NOT_UNDERSTOOD)
         elif name in _KEYS["sale"]:
@@ -223,7 +224,7 @@ class Statements:
             elif type(value) is dict and grants:
                 self._walk(value, depth + 1, name)
             elif type(value) is str and ("," in value or _categories_named(value, self._groups) is not None):
-                self._list([one for one in value.split(",") if one.strip()], grants)
+                self._list([part for part in value.split(",") if part.strip()], grants)
             elif (truth := read_truth(value)) is None or truth or grants:
                 self.say((_ALL,), truth if grants or truth is None else False, PLAIN)
         elif name in _KEYS["holder"] and (nested or name not in _GENERAL_KEYS):
@@ -236,31 +237,31 @@ class Statements:
             self._denials_below(value)
 
     def _denials_below(self, value: Mapping[str, Any]) -> None:
-        for name, one in list(value.items())[:_MOST_ENTRIES]:
+        for name, item in list(value.items())[:_MOST_ENTRIES]:
             categories = _categories_named(name, self._groups)
-            if categories and type(one) in (bool, str, int) and read_truth(one) is False:
+            if categories and type(item) in (bool, str, int) and read_truth(item) is False:
                 self.say(categories, False, PLAIN)
 
     def _list(self, value: Sequence[Any], answer: bool) -> None:
         """Read a list of what was granted or denied, or a list of objects with a name and an answer."""
         purposes: dict[int, bool] = {}
         understood = False
-        for one in value[:_MOST_ENTRIES]:
-            if type(one) is dict:
-                understood |= self._named_object(one)
-            elif type(one) is str:
-                categories = _categories_named(one.strip(), self._groups)
+        for item in value[:_MOST_ENTRIES]:
+            if type(item) is dict:
+                understood |= self._named_object(item)
+            elif type(item) is str:
+                categories = _categories_named(item.strip(), self._groups)
                 if categories is not None:
                     understood = True
-                    self.say(categories, answer, _form_of(one.strip(), self._groups))
-                elif (number := PURPOSE_NAMES.get(fold_name(one[:_LONGEST_KEY]))) is not None:
+                    self.say(categories, answer, _form_of(item.strip(), self._groups))
+                elif (number := PURPOSE_NAMES.get(fold_name(item[:_LONGEST_KEY]))) is not None:
                     understood = True
                     purposes[number] = answer
-                elif fold_name(one[:_LONGEST_KEY]).startswith("pinterest"):
+                elif fold_name(item[:_LONGEST_KEY]).startswith("pinterest"):
                     understood = True
                     self.say(ADVERTISING, answer, _SERVICE)
-            elif type(one) is int and 0 < one <= 24:
-                purposes[one] = answer
+            elif type(item) is int and 0 < item <= 24:
+                purposes[item] = answer
         if purposes:
             self._note_purposes(purposes)
         self.holds_something |= understood or not value
@@ -268,7 +269,7 @@ class Statements:
             self.say((_ALL,), None, PLAIN)
 
     def _named_object(self, value: Mapping[str, Any]) -> bool:
-        folded = {fold_name(name): one for name, one in value.items() if len(name) <= _LONGEST_KEY}
+        folded = {fold_name(name): item for name, item in value.items() if len(name) <= _LONGEST_KEY}
         for key in _KEYS["name"]:
             name = folded.get(key)
             if type(name) is not str or len(name) > _LONGEST_KEY:
@@ -277,7 +278,7 @@ class Statements:
             if categories is None and fold_name(name).startswith("pinterest"):
                 categories = ADVERTISING
             if categories is not None:
-                answers = {name: one for name, one in folded.items() if name not in _KEYS["name"]}
+                answers = {name: item for name, item in folded.items() if name not in _KEYS["name"]}
                 self.say(categories, _answer_in(answers), _SERVICE)
                 return True
         return False
@@ -296,13 +297,13 @@ class Statements:
             self._signals(signals)
         elif consented_purposes(text) is not None:
             self._tc_string(text)
-        elif (parsed := json_in(text)) is not None:
-            self._walk(parsed, depth + 1, key)
+        elif (value := json_in(text)) is not None:
+            self._walk(value, depth + 1, key)
         elif pairs := pairs_in(text):
-            for name, one in pairs[:_MOST_ENTRIES]:
-                self._pair(name, one, depth)
+            for name, item in pairs[:_MOST_ENTRIES]:
+                self._pair(name, item, depth)
         elif "," in text:
-            self._list([one for one in text.split(",") if one.strip()], True)
+            self._list([item for item in text.split(",") if item.strip()], True)
         elif (not key or key in _KEYS["list"]) and _categories_named(text, self._groups) is not None:
             self._list([text], True)
         else:
@@ -327,10 +328,10 @@ class Statements:
         else:
             self._note_purposes({number: number in purposes for number in range(1, 25)})
 
-    def _note_purposes(self, said: Mapping[int, bool]) -> None:
+    def _note_purposes(self, answers: Mapping[int, bool]) -> None:
         self._has_purposes = self.holds_something = True
-        for number, consented in said.items():
-            self._purposes[number] = consented and self._purposes.get(number, True)
+        for number, is_granted in answers.items():
+            self._purposes[number] = is_granted and self._purposes.get(number, True)
 
 
 def _answer_in(value: Any, depth: int = 0) -> bool | None:
@@ -340,17 +341,17 @@ def _answer_in(value: Any, depth: int = 0) -> bool | None:
     if depth > _MOST_DEPTH:
         return None
     folded = [
-        (fold_name(name), one) for name, one in value.items() if len(name) <= _LONGEST_KEY and one is not None
+        (fold_name(name), raw) for name, raw in value.items() if len(name) <= _LONGEST_KEY and raw is not None
     ]
-    updated = any(name == "update" for name, _ in folded)
+    has_update = any(name == "update" for name, _ in folded)
     answers: list[bool | None] = []
-    for name, one in folded:
-        if updated and name in ("default", "initial"):
+    for name, raw in folded:
+        if has_update and name in ("default", "initial"):
             continue
         if name in _KEYS["granting"] or name in _GENERAL_KEYS or name in ("update", "default", "initial"):
-            answers.append(_answer_in(one, depth + 1))
-        elif name in _KEYS["denying"] and (denied := read_truth(one)) is not False:
-            answers.append(False if denied else None)
+            answers.append(_answer_in(raw, depth + 1))
+        elif name in _KEYS["denying"] and (denial := read_truth(raw)) is not False:
+            answers.append(False if denial else None)
     return False if False in answers else None if not answers or None in answers else True
 
 

@@ -17,19 +17,19 @@ _US_PRIVACY = re.compile(r"1[YNyn-]([YNyn-])[YNyn-]")
 def google_signals(text: str) -> list[tuple[tuple[str, ...], bool | None]]:
     """Return the answers in the parameters ``gcs`` and ``gcd`` of Google's tags; none for another text."""
     analytics = ("analytics",)
-    if found := _GCS.fullmatch(text):
-        answers = ((ADVERTISING, found[1]), (analytics, found[2]))
+    if match := _GCS.fullmatch(text):
+        answers = ((ADVERTISING, match[1]), (analytics, match[2]))
         return [(categories, bit == "1") for categories, bit in answers if bit != "-"] or [((), None)]
-    if found := _GCD.fullmatch(text):
+    if match := _GCD.fullmatch(text):
         order = (ADVERTISING, analytics, ADVERTISING, ADVERTISING)
-        return [(one, letter in _GCD_GRANTED) for one, letter in zip(order, found.groups(), strict=True)]
+        return [(names, letter in _GCD_GRANTED) for names, letter in zip(order, match.groups(), strict=True)]
     return []
 
 
 def refuses_sale(text: str) -> bool | None:
     """Return whether a US privacy string opts out of the sale of data; None for another text."""
-    found = _US_PRIVACY.fullmatch(text)
-    return found[1] in "Yy" if found else None
+    match = _US_PRIVACY.fullmatch(text)
+    return match[1] in "Yy" if match else None
 
 
 def json_in(text: str) -> Any:

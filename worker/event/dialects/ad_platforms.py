@@ -24,10 +24,10 @@ def _rewrite_conversion(shape: Shape) -> bool:
     shape.put_device(
         user.get("clientipaddress"), user.get("clientuseragent"), shape.properties.get("eventsourceurl")
     )
-    stated = shape.properties.get("actionsource")
-    if isinstance(stated, str):
-        word = stated.strip().lower()
-        shape.replace(actionsource=None if word in _OTHER_SOURCES else _ACTION_SOURCES.get(word, stated))
+    source = shape.properties.get("actionsource")
+    if isinstance(source, str):
+        word = source.strip().lower()
+        shape.replace(actionsource=None if word in _OTHER_SOURCES else _ACTION_SOURCES.get(word, source))
     return True
 
 
@@ -41,7 +41,7 @@ def _rewrite_app_event(shape: Shape) -> bool:
     event = shape.properties
     ids = open_text(event.get("fbcontentid"))
     products = objects(event.get("fbcontent")) or [
-        {"id": one} for one in (ids if isinstance(ids, list) else [ids]) if one
+        {"id": id_} for id_ in (ids if isinstance(ids, list) else [ids]) if id_
     ]
     shape.put(
         value=event.get("valuetosum"),
@@ -73,17 +73,17 @@ def _rewrite_snap(shape: Shape) -> bool:
     ids = first_of(shape.properties, ("itemids", "itemid"))
     if ids is None and "numberitems" not in shape.properties:
         return False
-    given = first_of(shape.properties, ("value", "total", "revenue"))
+    value = first_of(shape.properties, ("value", "total", "revenue"))
     if isinstance(ids, str):
         ids = ids.replace(";", ",")
     shape.put(contentids=ids)
     pieces = shape.properties.get("numberitems")
     if isinstance(pieces, list):
-        counts = [int(one) for one in pieces if str(one).isdecimal() and len(str(one)) < 7]
+        counts = [int(piece) for piece in pieces if str(piece).isdecimal() and len(str(piece)) < 7]
         shape.replace(numberitems=None, numitems=sum(counts) if len(counts) == len(pieces) else None)
     else:
         shape.put(numitems=pieces)
-    if given is None and "itemids" in shape.properties:
+    if value is None and "itemids" in shape.properties:
         # With a list of items, the price is that of all of them.
         shape.replace(value=shape.properties.get("price"), price=None)
     return True

@@ -21,16 +21,16 @@ _SEGMENT = Dialect("Segment, first version", names=frozenset(_SEGMENT_NAMES))
 
 def _rewrite_klaviyo(shape: Shape) -> bool:
     event = shape.properties
-    added = present(
+    product = present(
         product_id=first_of(event, ("addeditemproductid", "addeditemsku")),
         sku=event.get("addeditemsku"),
         name=event.get("addeditemproductname"),
         price=event.get("addeditemprice"),
         quantity=event.get("addeditemquantity"),
     )
-    if added:
+    if product:
         # The list and the value are those of the whole cart.
-        shape.replace(items=None, products=[added], value=None)
+        shape.replace(items=None, products=[product], value=None)
     shape.put(currency=event.get("valuecurrency"))
     for key in ("customerproperties", "profile"):
         if person := shape.part(key):

@@ -55,8 +55,8 @@ _GA4 = Dialect(
 
 def _rewrite_wrapped(shape: Shape) -> bool:
     """Lift the properties out of the objects that tag managers and measurement protocols put them in."""
-    wrapped = [part for key in sorted(_WRAPPERS) if (part := shape.part(key))]
-    for part in wrapped:
+    parts = [part for key in sorted(_WRAPPERS) if (part := shape.part(key))]
+    for part in parts:
         shape.lift(part)
     inner = shape.part("context")
     for key in ("user", "page", "device", "app"):
@@ -64,7 +64,7 @@ def _rewrite_wrapped(shape: Shape) -> bool:
             shape.context.setdefault(key, inner[key])
     page = part_of(inner, "page")
     shape.put_device(inner.get("ip"), inner.get("useragent"), page.get("url"))
-    return bool(wrapped or inner)
+    return bool(parts or inner)
 
 
 _WRAPPERS = words("eventmodel params parameters eventdata eventproperties properties")

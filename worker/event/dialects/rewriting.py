@@ -23,9 +23,9 @@ class Shape:
     def part(self, key: str) -> dict[str, Any]:
         """Return an object of the properties, under folded keys; warn if there is something else."""
         value = self.properties.get(key)
-        opened = open_text(value)
-        if isinstance(opened, dict):
-            return fold_keys(opened)
+        content = open_text(value)
+        if isinstance(content, dict):
+            return fold_keys(content)
         if isinstance(value, str) and value.lstrip()[:1] == "{":
             self.flaws.append((Problem.FIELD_UNREADABLE, f"{key} is not read: it looks like JSON but is not"))
         return {}
@@ -85,15 +85,15 @@ def words(text: str) -> frozenset[str]:
 
 def objects(value: object) -> list[dict[str, Any]]:
     """Return the objects of a list, or of an object's ``nodes`` or ``edges``, under folded keys."""
-    opened = open_text(value)
-    if isinstance(opened, dict):
-        folded = fold_keys(opened)
-        opened = folded.get("nodes") or [
+    content = open_text(value)
+    if isinstance(content, dict):
+        folded = fold_keys(content)
+        content = folded.get("nodes") or [
             edge.get("node") for edge in folded.get("edges") or () if isinstance(edge, dict)
         ]
-    if not isinstance(opened, list):
+    if not isinstance(content, list):
         return []
-    return [fold_keys(entry) for entry in opened[:_MOST_ENTRIES] if isinstance(entry, dict)]
+    return [fold_keys(entry) for entry in content[:_MOST_ENTRIES] if isinstance(entry, dict)]
 
 
 def part_of(holder: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def _rewrite_pixel(shape: Shape) -> bool:
     data = shape.part("data") or shape.properties
     if _PIXEL_PARTS.isdisjoint(data):
         return False
-    found = [
+    results = [
         _rewrite_checkout(shape, part_of(data, "checkout")),
         _rewrite_line(shape, part_of(data, "cartline")),
         _rewrite_variant(shape, part_of(data, "productvariant")),
@@ -27,7 +27,7 @@ def _rewrite_pixel(shape: Shape) -> bool:
         _rewrite_collection(shape, part_of(data, "collection")),
         _rewrite_search(shape, part_of(data, "searchresult")),
     ]
-    if not any(found):
+    if not any(results):
         return False
     navigator, document = part_of(shape.context, "navigator"), part_of(shape.context, "document")
     shape.put_device(None, navigator.get("useragent"), part_of(document, "location").get("href"))
@@ -190,11 +190,11 @@ def _order_line(line: Mapping[str, Any]) -> dict[str, Any]:
 def _rewrite_refund(shape: Shape) -> bool:
     refund = shape.properties
     paid_back = [
-        one
-        for one in objects(refund.get("transactions"))
-        if one.get("kind") == "refund" and one.get("status") not in ("failure", "error")
+        transaction
+        for transaction in objects(refund.get("transactions"))
+        if transaction.get("kind") == "refund" and transaction.get("status") not in ("failure", "error")
     ]
-    amount = sum((_decimal(one.get("amount")) for one in paid_back), Decimal(0))
+    amount = sum((_decimal(transaction.get("amount")) for transaction in paid_back), Decimal(0))
     if "refundlineitems" not in refund or not amount:
         return False
     currency = paid_back[0].get("currency")
@@ -203,10 +203,10 @@ def _rewrite_refund(shape: Shape) -> bool:
     shop = [part_of(part, "shopmoney") for part in parts]
     paid = [part_of(part, "presentmentmoney") for part in parts]
     # The order's value is in the shop's currency, and the money was paid back in the buyer's.
-    whole = sum((_decimal(money.get("amount")) for money in paid), Decimal(0))
-    if whole and {money.get("currencycode") for money in paid} == {currency}:
+    paid_total = sum((_decimal(money.get("amount")) for money in paid), Decimal(0))
+    if paid_total and {money.get("currencycode") for money in paid} == {currency}:
         in_shop = sum((_decimal(money.get("amount")) for money in shop), Decimal(0))
-        amount, currency = round(amount * in_shop / whole, 2), shop[0].get("currencycode")
+        amount, currency = round(amount * in_shop / paid_total, 2), shop[0].get("currencycode")
     shape.put(refundamount=str(amount), currency=currency)
     return True
 
@@ -215,8 +215,8 @@ _AMOUNT = re.compile(r"-?(\d{1,12}(?:\.\d{1,6})?)", re.ASCII)
 
 
 def _decimal(amount: object) -> Decimal:
-    found = _AMOUNT.fullmatch(str(amount))
-    return Decimal(found[1]) if found else Decimal(0)
+    match = _AMOUNT.fullmatch(str(amount))
+    return Decimal(match[1]) if match else Decimal(0)
 
 
 _SHOPIFY_REFUND = Dialect("Shopify refund", words("refundlineitems"), _rewrite_refund)

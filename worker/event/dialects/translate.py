@@ -37,11 +37,11 @@ def translate(properties: Mapping[str, Any], context: Mapping[str, Any]) -> _Tra
     if DIALECT_KEYS.isdisjoint(properties):
         return _Translation(properties, context, (), ())
     shape = Shape(dict(properties), dict(context))
-    found = []
+    names = []
     for dialect, rewrite in _REWRITING:
         if not dialect.keys.isdisjoint(shape.properties) and rewrite(shape):
-            found.append(dialect.name)
-    return _Translation(shape.properties, shape.context, tuple(found), tuple(shape.flaws))
+            names.append(dialect.name)
+    return _Translation(shape.properties, shape.context, tuple(names), tuple(shape.flaws))
 
 
 def dialect_of_name(name: str) -> str | None:

@@ -79,13 +79,13 @@ class AccountClient(PinterestClient):
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             data={"grant_type": kind, "continuous_refresh": "true"} | grant,
         )
-        found = _object(_json(answer))
+        reply = _object(_json(answer))
         return Tokens(
-            _token(found),
-            _token(found, "refresh_token") if found.get("refresh_token") else grant.get("refresh_token", ""),
-            " ".join(str(found.get("scope") or "").replace(",", " ").split()),
-            _seconds(found.get("expires_in"), _ACCESS_SECONDS),
-            _seconds(found.get("refresh_token_expires_in"), _REFRESH_SECONDS),
+            _token(reply),
+            _token(reply, "refresh_token") if reply.get("refresh_token") else grant.get("refresh_token", ""),
+            " ".join(str(reply.get("scope") or "").replace(",", " ").split()),
+            _seconds(reply.get("expires_in"), _ACCESS_SECONDS),
+            _seconds(reply.get("refresh_token_expires_in"), _REFRESH_SECONDS),
         )
 
     def conversion_token(self, access_token: str) -> str:
@@ -124,10 +124,10 @@ class AccountClient(PinterestClient):
         component and an event name to its coverage, overlap and issues.
         """
         path = f"/v5/ad_accounts/{ad_account_id}/conversion_eqs"
-        found = self._call("GET", path, access_token, lookback_period=lookback)
+        scores = self._call("GET", path, access_token, lookback_period=lookback)
         return (
-            [_score(score) for score in found if isinstance(score, Mapping)]
-            if isinstance(found, list)
+            [_score(score) for score in scores if isinstance(score, Mapping)]
+            if isinstance(scores, list)
             else []
         )
 
@@ -144,44 +144,44 @@ def _json(answer: Answer) -> Any:
     if answer.status is None or answer.failure is not None:
         raise AccountApiError(f"Pinterest could not be reached: {answer.detail}.")
     try:
-        found = json.loads(answer.body)
+        document = json.loads(answer.body)
     except (ValueError, RecursionError):
-        found = None
+        document = None
     if answer.status != 200:
-        words = mask(str(found.get("message") or "")) if isinstance(found, Mapping) else ""
+        words = mask(str(document.get("message") or "")) if isinstance(document, Mapping) else ""
         sentence = f"Pinterest answered HTTP {answer.status}{': ' if words else ''}{words.rstrip('. ')}."
         raise AccountApiError(sentence, answer.status, retry_after_seconds(answer.headers))
-    if found is None:
+    if document is None:
         raise AccountApiError("Pinterest's answer could not be read.", 200)
-    return found
+    return document
 
 
-def _object(found: Any) -> Mapping[str, Any]:
-    if not isinstance(found, Mapping):
+def _object(document: Any) -> Mapping[str, Any]:
+    if not isinstance(document, Mapping):
         raise AccountApiError("Pinterest's answer could not be read.", 200)
-    return found
+    return document
 
 
-def _token(found: Mapping[str, Any], name: str = "access_token") -> str:
-    value = found.get(name)
+def _token(fields: Mapping[str, Any], name: str = "access_token") -> str:
+    value = fields.get(name)
     if not isinstance(value, str) or not _is_token(value):
         raise AccountApiError(f"Pinterest's answer has no {name.replace('_', ' ')}.", 200)
     return value
 
 
-def _seconds(value: Any, usual: float) -> float:
-    return float(value) if isinstance(value, int | float) and value > 0 else usual
+def _seconds(value: Any, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and value > 0 else default
 
 
-def _score(given: Mapping[str, Any]) -> dict[str, Any]:
+def _score(entry: Mapping[str, Any]) -> dict[str, Any]:
     score: dict[str, Any] = {
-        name: mask(str(given.get(name) or "unknown"))
+        name: mask(str(entry.get(name) or "unknown"))
         for name in ("source_platform", "ingestion_source", "overall_status")
     }
-    components = given.get("quality_components")
+    components = entry.get("quality_components")
     score["components"] = {
         mask(str(component)): {
-            mask(str(event)): _details(found) for event, found in events.items() if isinstance(found, Mapping)
+            mask(str(event)): _details(facts) for event, facts in events.items() if isinstance(facts, Mapping)
         }
         for component, events in (components.items() if isinstance(components, Mapping) else ())
         if isinstance(events, Mapping)
@@ -189,11 +189,11 @@ def _score(given: Mapping[str, Any]) -> dict[str, Any]:
     return score
 
 
-def _details(found: Mapping[str, Any]) -> dict[str, Any]:
-    issues = [issue for issue in found.get("issues") or () if isinstance(issue, Mapping)]
+def _details(entry: Mapping[str, Any]) -> dict[str, Any]:
+    issues = [issue for issue in entry.get("issues") or () if isinstance(issue, Mapping)]
     return {
-        "coverage": _percent(found.get("coverage")),
-        "overlap": _percent(found.get("overlap")),
+        "coverage": _percent(entry.get("coverage")),
+        "overlap": _percent(entry.get("overlap")),
         "issues": [[mask(str(issue.get(name) or "")) for name in ("name", "reason")] for issue in issues],
     }
 

@@ -233,8 +233,8 @@ def _refused(answer: Answer, status: int, document: object, reason: str) -> Batc
 
 def _not_done(answer: Answer, status: int, document: object, reason: str) -> BatchDecision:
     if status == 503 and isinstance(document, dict) and str(document.get("code")) == _SWITCHED_OFF_CODE:
-        named = retry_after_seconds(answer.headers)
-        after_seconds = _SWITCHED_OFF_SECONDS if named is None else named
+        requested_seconds = retry_after_seconds(answer.headers)
+        after_seconds = _SWITCHED_OFF_SECONDS if requested_seconds is None else requested_seconds
         return RetryLater(ReasonClass.SWITCHED_OFF, reason, after_seconds, True, True)
     if 500 <= status < 600:
         return _retry_later(answer, ReasonClass.UNAVAILABLE, reason)

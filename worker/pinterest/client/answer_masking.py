@@ -125,15 +125,15 @@ NOTHING_SENT = Echo(b"")
 
 
 def _texts(root: Any) -> Iterator[str]:
-    waiting = [root]
-    while waiting:
-        value = waiting.pop()
+    stack = [root]
+    while stack:
+        value = stack.pop()
         if isinstance(value, str):
             yield value
         elif isinstance(value, dict):
-            waiting += [inner for key, inner in value.items() if key not in _OPEN_KEYS]
+            stack += [inner for key, inner in value.items() if key not in _OPEN_KEYS]
         elif isinstance(value, list):
-            waiting += value
+            stack += value
 
 
 def _words(value: str) -> Iterable[str]:

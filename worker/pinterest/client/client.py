@@ -107,9 +107,9 @@ class PinterestClient:
 
     def close(self) -> None:
         """Close the calling thread's session; the next request opens a new one."""
-        kept: tuple[int, requests.Session] | None = self._local.__dict__.pop("kept", None)
-        if kept:
-            kept[1].close()
+        entry: tuple[int, requests.Session] | None = self._local.__dict__.pop("kept", None)
+        if entry:
+            entry[1].close()
 
     def _request(self, method: str, path: str, *, secret: str = "", **options: Any) -> Answer:
         """Send one request within the deadline; ``secret`` is removed from the answer."""
@@ -132,10 +132,10 @@ class PinterestClient:
 
     def _session(self) -> requests.Session:
         # A forked child must not use its parent's connections: their bytes would mix.
-        kept: tuple[int, requests.Session] | None = getattr(self._local, "kept", None)
-        if kept is None or kept[0] != os.getpid():
-            kept = self._local.kept = (os.getpid(), _new_session())
-        return kept[1]
+        entry: tuple[int, requests.Session] | None = getattr(self._local, "kept", None)
+        if entry is None or entry[0] != os.getpid():
+            entry = self._local.kept = (os.getpid(), _new_session())
+        return entry[1]
 
 
 def _failed_answer(failure: SendFailure, detail: str, seconds: float = 0.0) -> Answer:

@@ -67,11 +67,11 @@ def next_wait(
     step = min(policy.base_seconds * 2.0 ** min(max(attempt, 1) - 1, _MOST_DOUBLINGS), policy.longest_seconds)
     if attempt < policy.max_attempts and floor <= policy.longest_celery_seconds:
         stage: Literal["celery", "ledger"] = "celery"
-        drawn = min(floor + random() * step, policy.longest_celery_seconds)
+        seconds = min(floor + random() * step, policy.longest_celery_seconds)
     else:
         stage = "ledger"
-        drawn = max(floor, step / 2) + random() * step / 2
-    return Wait(stage, max(floor, min(drawn, remaining + _BEYOND_SECONDS)))
+        seconds = max(floor, step / 2) + random() * step / 2
+    return Wait(stage, max(floor, min(seconds, remaining + _BEYOND_SECONDS)))
 
 
 def _bounded(after_seconds: float | None) -> float:

@@ -141,8 +141,8 @@ _LONGEST, _LONGEST_WORD = 100, 40
 def _stems(name: str) -> frozenset[str]:
     """Return the words of a name without their endings and without fillers, in no order."""
     words: list[str] = []
-    for found in _WORD.findall(name):
-        for word in _split(found.lower()):
+    for part in _WORD.findall(name):
+        for word in _split(part.lower()):
             pair = _JOINED.get((words[-1], word)) if words else None
             words[-1:] = [pair] if pair else [*words[-1:], word]
     return frozenset(_STEM_OF.get(word, word) for word in words if word not in _FILLERS)

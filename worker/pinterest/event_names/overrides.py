@@ -27,8 +27,8 @@ class _RuleError(Exception):
     """A rule is invalid; the message says why."""
 
     def __init__(self, sentence: str) -> None:
-        fits = len(sentence) <= _LONGEST_SENTENCE
-        super().__init__(sentence if fits else f"{sentence[: _LONGEST_SENTENCE - 1]}…")
+        is_short = len(sentence) <= _LONGEST_SENTENCE
+        super().__init__(sentence if is_short else f"{sentence[: _LONGEST_SENTENCE - 1]}…")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ def _parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides
     if not isinstance(raw, Mapping) or len(raw) > _MOST_OVERRIDES:
         raise _RuleError(f"must be an object of at most {_MOST_OVERRIDES} event names.")
     allowed = PINTEREST_NAMES.union(advertiser_events)
-    parsed: dict[str, tuple[_Rule, ...]] = {}
+    table: dict[str, tuple[_Rule, ...]] = {}
     for event, rules in raw.items():
         folded = fold_key(str(event))
         if not folded or len(str(event)) > 256:
             raise _RuleError(f"has {event!r}, which is not an event name.")
-        if folded in parsed:
+        if folded in table:
             raise _RuleError(f"names the event {event!r} twice, in different spellings.")
-        parsed[folded] = _parse_rules(str(event), rules, allowed)
-    return parsed
+        table[folded] = _parse_rules(str(event), rules, allowed)
+    return table
 
 
 def _parse_rules(event: str, raw: object, allowed: frozenset[str]) -> tuple[_Rule, ...]:
