@@ -23,13 +23,13 @@ _INK, _GOOD, _SHORT, _GREY = "#1f2328", "#1a7f5a", "#c2571a", "#8b949e"
 
 def kept(figures: Path = FIGURES) -> list[Result]:
     """Return the results of the last run of each row."""
-    return [Result.from_dict(one) for one in json.loads(figures.read_text())] if figures.exists() else []
+    return [Result.from_dict(row) for row in json.loads(figures.read_text())] if figures.exists() else []
 
 
 def write(new: Sequence[Result], order: Sequence[str]) -> None:
     """Put new results in place of what their rows had before, and render everything again."""
     results = merged(kept(), new, order)
-    FIGURES.write_text(json.dumps([one.to_dict() for one in results], indent=1, ensure_ascii=False) + "\n")
+    FIGURES.write_text(json.dumps([row.to_dict() for row in results], indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(with_table(PAGE.read_text(), results))
     CHART.write_text(chart(results))
     SCALING.write_text(with_cores(SCALING.read_text(), results))
@@ -37,9 +37,9 @@ def write(new: Sequence[Result], order: Sequence[str]) -> None:
 
 def merged(old: Iterable[Result], new: Sequence[Result], order: Sequence[str]) -> list[Result]:
     """Return old and new in the rows' order; a row that ran again has only its new results."""
-    rerun = {one.row for one in new}
-    results = [one for one in old if one.row not in rerun and one.row in order] + list(new)
-    return sorted(results, key=lambda one: order.index(one.row))
+    rerun = {result.row for result in new}
+    results = [result for result in old if result.row not in rerun and result.row in order] + list(new)
+    return sorted(results, key=lambda result: order.index(result.row))
 
 
 def with_table(page: str, results: Sequence[Result]) -> str:
@@ -51,9 +51,9 @@ def with_cores(page: str, results: Sequence[Result]) -> str:
     """Return a page with the cores of each part for 10,000 and 100,000 events a second, as the row `scale` found it."""
     used = {
         part: float(spent)
-        for one in results
-        if one.row == "scale" and "by part in µs" in one.case
-        for part, spent in _PART.findall(one.case.partition(":")[2])
+        for result in results
+        if result.row == "scale" and "by part in µs" in result.case
+        for part, spent in _PART.findall(result.case.partition(":")[2])
     }
     parts = [*sorted(used.items(), key=_most), ("together", sum(used.values()))]
     lines = [f"| {part} | {spent:.0f} | {spent / 100:.1f} | {spent / 10:.0f} |" for part, spent in parts]
@@ -74,30 +74,30 @@ def _between(page: str, begin: str, text: str, end: str) -> str:
 def table(results: Sequence[Result]) -> str:
     """Return the table in Markdown, with what it was measured on below."""
     head = ["| row | measured on | compared with | ours | goal |", "|---|---|---|---|---|"]
-    settings = dict.fromkeys(_measured_on(one) for one in results)
+    settings = dict.fromkeys(_measured_on(result) for result in results)
     return "\n".join([*head, *map(_table_line, results), "", *settings])
 
 
-def _table_line(one: Result) -> str:
+def _table_line(row: Result) -> str:
     ratios = "<br>".join(
-        f"**{number(ratio)} times** {name} ({number(one.others[name])})" for name, ratio in one.ratios.items()
+        f"**{number(ratio)} times** {name} ({number(row.others[name])})" for name, ratio in row.ratios.items()
     )
-    goals = "<br>".join(map(_verdict, one.goals))
-    return f"| `{one.row}` | {one.case} | {ratios} | {number(one.ours)} {one.unit} | {goals} |"
+    goals = "<br>".join(map(_verdict, row.goals))
+    return f"| `{row.row}` | {row.case} | {ratios} | {number(row.ours)} {row.unit} | {goals} |"
 
 
 def _verdict(goal: Goal) -> str:
     return f"{goal}" if goal.met else f"**{goal}**"
 
 
-def _measured_on(one: Result) -> str:
-    where = one.setting
-    return f"Measured {where.get('date', '')} on {where.get('machine', '')}; {where.get('versions', '')}.  "
+def _measured_on(result: Result) -> str:
+    setting = result.setting
+    return f"Measured {setting.get('date', '')} on {setting.get('machine', '')}; {setting.get('versions', '')}.  "
 
 
 def chart(results: Sequence[Result]) -> str:
     """Draw how far each goal was reached, as a stand-alone SVG: one bar a goal, the line is the goal."""
-    goals = [(f"{one.row}, {one.case}", goal) for one in results for goal in one.goals]
+    goals = [(f"{result.row}, {result.case}", goal) for result in results for goal in result.goals]
     height = _TOP + _LINE * len(goals)
     bars = "".join(_bar(label, goal, _TOP + _LINE * index) for index, (label, goal) in enumerate(goals))
     at = _x(1.0)

@@ -35,8 +35,8 @@ def show_queues(
         return [*sorted(names), *unused]
 
     def without_empty_ones(query: _Query) -> _Query:
-        async def queues(broker: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
-            queues = await query(broker, wanted)
+        async def queues(broker: Any, queue_list: Sequence[str]) -> list[dict[str, Any]]:
+            queues = await query(broker, queue_list)
             return [queue for queue in queues if queue["name"] not in unused or queue.get("messages")]
 
         return queues
@@ -45,10 +45,10 @@ def show_queues(
     # is the one that matters.
     BaseHandler.get_active_queue_names = queue_names
 
-    async def query_over_amqp(_broker: RabbitMQ, wanted: Sequence[str]) -> list[dict[str, Any]]:
+    async def query_over_amqp(_broker: RabbitMQ, queue_list: Sequence[str]) -> list[dict[str, Any]]:
         # Flower serves all pages from one thread.
-        there = [name for name in wanted if name not in unused]
-        return await asyncio.to_thread(_query, broker_url, tls, there)
+        used_names = [name for name in queue_list if name not in unused]
+        return await asyncio.to_thread(_query, broker_url, tls, used_names)
 
     RabbitMQ.queues = without_empty_ones(_by_plug_in if broker_api else query_over_amqp)
     RedisBase.queues = without_empty_ones(_of_redis)

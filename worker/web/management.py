@@ -90,8 +90,8 @@ def application() -> Flask:
     """Create the app from the environment; exit with one message if a setting or the ledger is wrong."""
     logs.set_up()
     try:
-        wanted = settings()
-        ledger = runtime.open_ledger(wanted)
+        options = settings()
+        ledger = runtime.open_ledger(options)
         migrate.check_ledger(ledger)
     except (SettingsError, LedgerRefusedError, SealError) as error:
         _stop(str(error))
@@ -99,7 +99,7 @@ def application() -> Flask:
         _stop(f"The ledger cannot be opened: {type(error).__name__}. DATABASE_URL names it.")
     # Later forks must not share the connections of the checks.
     ledger.dispose()
-    return create_app(ledger, wanted)
+    return create_app(ledger, options)
 
 
 def _stop(sentence: str) -> NoReturn:

@@ -166,7 +166,7 @@ def read_items(
     ids = open_text(single.get("id"))
     if type(ids) is list:
         # A price is that of all of them.
-        return _read_list([{"id": one} for one in ids], currency, notes, None)
+        return _read_list([{"id": id_} for id_ in ids], currency, notes, None)
     if single and id_source is not None:
         _choose_id(single, properties, id_source, notes)
     item = _read_item(single, currency, notes) if single else None

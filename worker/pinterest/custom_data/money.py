@@ -128,10 +128,10 @@ _DIGIT_COUNTS = ("fractiondigits", "currencyminorunit", "precision", "scale", "e
 
 def _read_object(money: Mapping[str, Any], currency: str | None) -> Amount:
     """Read an object with folded keys; an amount is in minor units only where the object says so."""
-    both = [fold_keys(money[key]) for key in _TWO_PRICES if type(money.get(key)) is dict]
-    if both:
-        own = [part for part in both if currency and _object_currency(part) == currency]
-        return _read_object((own or both)[0], currency)
+    prices = [fold_keys(money[key]) for key in _TWO_PRICES if type(money.get(key)) is dict]
+    if prices:
+        own = [part for part in prices if currency and _object_currency(part) == currency]
+        return _read_object((own or prices)[0], currency)
     own_currency = _object_currency(money)
     if own_currency and currency and own_currency != currency:
         raise AmountError(f"is in {own_currency}, but the currency is {currency}")
@@ -216,17 +216,17 @@ def _signs(before: str, after: str) -> tuple[str, ...]:
         AmountError: there are other words, or two currencies.
     """
     around = [part.strip(f" {_DASHES}()+:=") for part in (before, after)]
-    found: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
     for part in filter(None, around):
         for word in [part] if _currencies(part) else part.split():
             currencies = _currencies(word)
             if not currencies:
                 raise AmountError("has words in it that are not a currency")
-            common = tuple(code for code in currencies if code in found) if found else currencies
+            common = tuple(code for code in currencies if code in codes) if codes else currencies
             if not any(code != "?" for code in common):
                 raise AmountError("names two currencies")
-            found = common
-    return found
+            codes = common
+    return codes
 
 
 def _currencies(word: str) -> tuple[str, ...]:

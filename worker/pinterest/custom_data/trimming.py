@@ -39,23 +39,23 @@ def trim_event(event: Mapping[str, Any], most_bytes: int) -> dict[str, Any]:
     """
     trimmed = _in_our_shape(event)
     properties = trimmed.get("properties")
-    if not isinstance(properties, dict) or (found := _find_list(properties, 0)) is None:
+    if not isinstance(properties, dict) or (place := _find_list(properties, 0)) is None:
         if isinstance(properties, dict):
             trimmed["properties"] = _without_large(properties)
         return _without_large(trimmed)
-    holder, key = found
+    holder, key = place
     products = holder[key]
     whole = _with_sums(properties, holder, products, str(event.get("event") or ""))
-    kept = [_product(product) for product in products]
+    remaining = [_product(product) for product in products]
     while True:
-        cut = len(products) - len(kept)
-        trimmed["properties"] = _without_large(_replaced(whole, holder, key, kept))
+        cut = len(products) - len(remaining)
+        trimmed["properties"] = _without_large(_replaced(whole, holder, key, remaining))
         if cut:
             trimmed["properties"][CUT_KEY] = cut
         text = json_text.format_json(_without_large(trimmed))
-        if len(text) <= most_bytes or not kept:
+        if len(text) <= most_bytes or not remaining:
             return _without_large(trimmed)
-        kept = kept[: min(500, len(kept) // 2)]
+        remaining = remaining[: min(500, len(remaining) // 2)]
 
 
 def _in_our_shape(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,31 +64,31 @@ def _in_our_shape(event: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(properties, dict):
         return dict(event)
     folded = fold_keys(properties)
-    read = translate(folded, context if isinstance(context, dict) else {})
-    if not read.dialects:
+    translation = translate(folded, context if isinstance(context, dict) else {})
+    if not translation.dialects:
         return dict(event)
-    kept = {
+    unread = {
         key: value
         for key, value in properties.items()
-        if read.properties.get(folded_key := fold_key(key[:_LONGEST_PART])) is folded.get(folded_key)
+        if translation.properties.get(folded_key := fold_key(key[:_LONGEST_PART])) is folded.get(folded_key)
         and not (folded_key in DIALECT_KEYS and type(open_text(value)) in (list, dict))
     }
-    changed = {key: value for key, value in read.properties.items() if folded.get(key) is not value}
+    changes = {key: value for key, value in translation.properties.items() if folded.get(key) is not value}
     ids = order_ids(event, None)
     if ids.system_id or ids.checkout_token:
-        changed[ORDER_IDS_KEY] = [ids.system_id, list(ids.numbers), ids.checkout_token]
-    return {**event, "properties": kept | changed, "context": dict(read.context)}
+        changes[ORDER_IDS_KEY] = [ids.system_id, list(ids.numbers), ids.checkout_token]
+    return {**event, "properties": unread | changes, "context": dict(translation.context)}
 
 
 def _find_list(holder: Mapping[str, Any], depth: int) -> tuple[Mapping[str, Any], str] | None:
     """Return the object with the longest list of products, and its key."""
-    found: list[tuple[int, Mapping[str, Any], str]] = []
+    candidates: list[tuple[int, Mapping[str, Any], str]] = []
     for key, value in holder.items():
         if type(value) is list and len(key) <= 64 and fold_key(key) in _LIST_KEYS:
-            found.append((len(value), holder, key))
+            candidates.append((len(value), holder, key))
         elif type(value) is dict and depth < _DEEPEST and (below := _find_list(value, depth + 1)):
-            found.append((len(below[0][below[1]]), *below))
-    return max(found, key=lambda one: one[0])[1:] if found else None
+            candidates.append((len(below[0][below[1]]), *below))
+    return max(candidates, key=lambda entry: entry[0])[1:] if candidates else None
 
 
 def _replaced(
@@ -107,34 +107,34 @@ def _with_sums(
     properties: Mapping[str, Any], holder: Mapping[str, Any], products: list[Any], name: str
 ) -> dict[str, Any]:
     """Return the properties with the value and the number of items of the whole order, where they are missing."""
-    stated = {
+    values = {
         fold_key(key): value for part in (properties, holder) for key, value in part.items() if len(key) <= 64
     }
-    summed = dict(properties)
+    result = dict(properties)
     if len(products) > _MOST_MEASURED:
-        return summed
-    currency = clean_text(next((stated[key] for key in PROPERTY_KEYS["currency"] if key in stated), None))
+        return result
+    currency = clean_text(next((values[key] for key in PROPERTY_KEYS["currency"] if key in values), None))
     unheard = Notes()
     items = [
         item for product in products for item in read_items({"items": [product]}, False, currency, unheard)
     ]
-    if not _is_stated(stated, "num_items") and items:
-        summed["num_items"] = sum(item.quantity or 1 for item in items)
+    if not _is_stated(values, "num_items") and items:
+        result["num_items"] = sum(item.quantity or 1 for item in items)
     priced = len(items) == len(products) and all(item.price is not None for item in items)
     currencies = {item.currency for item in items}
     is_list = event_kind(name, "signal").is_list
-    if not _is_stated(stated, "value") and priced and len(currencies) == 1 and not is_list:
+    if not _is_stated(values, "value") and priced and len(currencies) == 1 and not is_list:
         total = sum((item.price.number * item.pieces for item in items if item.price), Decimal(0))
         if 0 <= total < MAX_AMOUNT:
-            summed["value"] = format_decimal(round(total, 6))
+            result["value"] = format_decimal(round(total, 6))
             if not currency and (own := currencies.pop()):
-                summed["currency"] = own
-    return summed
+                result["currency"] = own
+    return result
 
 
-def _is_stated(stated: Mapping[str, Any], field: str) -> bool:
+def _is_stated(values: Mapping[str, Any], field: str) -> bool:
     for key in PROPERTY_KEYS[field]:
-        value = stated.get(key)
+        value = values.get(key)
         if not is_blank(value):
             try:
                 read_amount(value, None)
@@ -149,9 +149,9 @@ def _product(product: Any) -> Any:
     if type(product) is not dict:
         return product if type(product) is not str else product[:_LONGEST_PART]
     small = {key: value for key, value in product.items() if len(key) <= 64 and _is_small(value)}
-    known = {key: value for key, value in small.items() if is_product_key(fold_key(key))}
+    own_parts = {key: value for key, value in small.items() if is_product_key(fold_key(key))}
     # Without a known key the product is of another shape, which the mapping may read.
-    return known or small
+    return own_parts or small
 
 
 def _is_small(value: Any) -> bool:
@@ -162,21 +162,21 @@ def _is_small(value: Any) -> bool:
 
 def _without_large(holder: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object without large values that the mapping does not read: descriptions, pictures, copies of pages."""
-    kept: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in holder.items():
         folded = fold_key(key) if len(key) <= 64 else ""
-        known = (
+        is_known = (
             folded in _KEPT
             or folded in _LIST_KEYS
             or folded in ("properties", "ecommerce", "checkout", "order")
         )
         if folded in _ID_LISTS and type(value) is list:
-            kept[key] = [one for one in value[:_MOST_IDS] if _is_small(one)]
+            result[key] = [id_ for id_ in value[:_MOST_IDS] if _is_small(id_)]
             continue
         if (
-            known
+            is_known
             or type(value) not in (str, list, dict)
             or len(json_text.format_json(value)) <= _LONGEST_OTHER
         ):
-            kept[key] = value
-    return kept
+            result[key] = value
+    return result

@@ -84,11 +84,11 @@ def app_objects(properties: Mapping[str, Any], context: Mapping[str, Any]) -> di
         "osversion": _first(system, "version") or device.get("osversion"),
         "timezone": context.get("timezone"),
     }
-    found = {
+    objects = {
         "app_info": _fitting(APP_INFO, _given("app_info", properties, context), app_raw),
         "device_info": _fitting(DEVICE_INFO, _given("device_info", properties, context), device_raw),
     }
-    return {name: fields for name, fields in found.items() if fields}
+    return {name: fields for name, fields in objects.items() if fields}
 
 
 def _given(name: str, properties: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,16 +105,16 @@ def _seconds(time: object) -> int | None:
 
 
 def _fitting(
-    limits: Mapping[str, Limit], given: Mapping[str, Any], derived: Mapping[str, Any]
+    limits: Mapping[str, Limit], values: Mapping[str, Any], derived: Mapping[str, Any]
 ) -> dict[str, Any]:
-    found = {}
+    fields = {}
     for name, limit in limits.items():
-        for holder in (given, derived):
+        for holder in (values, derived):
             value = _as_sent(name, holder.get(fold_key(name)), limit)
             if fits(value, limit):
-                found[name] = value
+                fields[name] = value
                 break
-    return found
+    return fields
 
 
 def _as_sent(name: str, value: Any, limit: Limit) -> Any:
@@ -122,9 +122,9 @@ def _as_sent(name: str, value: Any, limit: Limit) -> Any:
         return _text(value, limit)
     if isinstance(limit, frozenset):
         word = fold_key(value) if type(value) is str else ""
-        return next((one for one in limit if fold_key(one) == word), _WORDS[name].get(word))
+        return next((item for item in limit if fold_key(item) == word), _WORDS[name].get(word))
     if limit is LANGUAGES:
-        return [text for one in value if (text := _text(one, 35))] if type(value) is list else None
+        return [text for item in value if (text := _text(item, 35))] if type(value) is list else None
     return int(value) if type(value) is float and value.is_integer() else value
 
 

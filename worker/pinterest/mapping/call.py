@@ -66,11 +66,11 @@ class Options:
         Raises:
             ConfigError: names the first invalid field.
         """
-        loaded: Mapping[str, Any] = load_config(config)
+        values: Mapping[str, Any] = load_config(config)
         return cls(
             consent_categories=check_consent_categories(consent_categories),
-            overrides=loaded.get("event_overrides", _NO_OVERRIDES),
-            **{name: loaded[name] for name in cls.__dataclass_fields__ if loaded.get(name) is not None},
+            overrides=values.get("event_overrides", _NO_OVERRIDES),
+            **{name: values[name] for name in cls.__dataclass_fields__ if values.get(name) is not None},
         )
 
     @property
@@ -117,8 +117,8 @@ class Call:
 
 def read_call(event: Mapping[str, Any], received: Received, options: Options) -> Call:
     """Read a ``track`` or ``page`` event; its fields may hold any JSON."""
-    stated = event.get("context")
-    context = stated if isinstance(stated, dict) else _NOTHING
+    raw_context = event.get("context")
+    context = raw_context if isinstance(raw_context, dict) else _NOTHING
     if type(context.get("consent")) is str:
         context = {**context, "consent": open_text(context["consent"])}
         event = {**event, "context": context}

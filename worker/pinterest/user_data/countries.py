@@ -112,8 +112,8 @@ def _place_words(name: str) -> frozenset[str]:
 
 def _read_words() -> dict[frozenset[str], str]:
     rows = [row.split(None, 2) for row in _COUNTRIES.split(";")]
-    others = [row.split(None, 1) for row in _OTHER_NAMES.split(";")]
-    names = [(row[2], row[0]) for row in rows] + [(row[1], row[0]) for row in others]
+    other_rows = [row.split(None, 1) for row in _OTHER_NAMES.split(";")]
+    names = [(row[2], row[0]) for row in rows] + [(row[1], row[0]) for row in other_rows]
     return {_place_words(name): alpha2 for name, alpha2 in names if len(_place_words(name)) > 1}
 
 

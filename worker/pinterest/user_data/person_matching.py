@@ -46,7 +46,7 @@ class KeyedPerson:
     def appears_in(self, text: bytes) -> bool:
         """Return whether a stored text, raw or mapped, has an identifier of these persons in any form."""
         digests = {*_email_hashes_in(text), *_user_id_hashes_in(text)}
-        digests.update(found.decode() for found in _DIGEST.findall(text.lower()))
+        digests.update(match.decode() for match in _DIGEST.findall(text.lower()))
         return any(self.key_of(digest) in self.keys for digest in digests)
 
 
@@ -86,8 +86,8 @@ def split_record(record: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict
     signed = record.get("signed") or {}
     own = {name: value for name, value in record.items() if name != "signed" and value != signed.get(name)}
     if isinstance(traits := own.get("traits"), dict):
-        known = signed.get("traits") or {}
-        own["traits"] = {name: value for name, value in traits.items() if value != known.get(name)}
+        signed_traits = signed.get("traits") or {}
+        own["traits"] = {name: value for name, value in traits.items() if value != signed_traits.get(name)}
     if not (signed.get("traits") or signed.get("user_id")):
         return None, own
     return {**signed, "told_up_to": record["told_up_to"], "signed": signed}, own
@@ -101,18 +101,18 @@ def split_payload(text: bytes, fields: Collection[str]) -> tuple[dict[str, Any],
     payload = _object(text)
     data = _part(payload, "user_data")
     rest: dict[str, Any] = {}
-    taken: dict[str, Any] = {}
+    cut_fields: dict[str, Any] = {}
     for name, value in data.items():
         if name in fields:
-            taken[name] = value
+            cut_fields[name] = value
         elif isinstance(value, list):
-            of_fields = [one for place, one in enumerate(value) if f"{name}:{place}" in fields]
-            others = [one for place, one in enumerate(value) if f"{name}:{place}" not in fields]
-            taken |= {name: of_fields} if of_fields else {}
-            rest |= {name: others} if others else {}
+            of_fields = [item for place, item in enumerate(value) if f"{name}:{place}" in fields]
+            other_values = [item for place, item in enumerate(value) if f"{name}:{place}" not in fields]
+            cut_fields |= {name: of_fields} if of_fields else {}
+            rest |= {name: other_values} if other_values else {}
         else:
             rest[name] = value
-    return {**payload, "user_data": rest}, taken
+    return {**payload, "user_data": rest}, cut_fields
 
 
 def _user_id_hashes_in(text: bytes) -> set[str]:

@@ -109,7 +109,7 @@ def _national(digits: str, region: str) -> str | None:
 def _plan_abroad(digits: str) -> _Plan | None:
     """Return the plan of the country whose code the digits begin with, if it is one of the library's main regions."""
     codes = (digits[:length] for length in (1, 2, 3) if digits[0] != "0")
-    code = next((one for one in codes if int(one) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE), None)
+    code = next((prefix for prefix in codes if int(prefix) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE), None)
     return _plan(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)][0]) if code else None
 
 

@@ -20,7 +20,7 @@ _BY_CURRENCY = {row.split()[1]: row.split()[0] for row in _CURRENCIES.split(";")
 
 
 def person_regions(
-    stated: Sequence[object],
+    countries: Sequence[object],
     remembered: str | None,
     default: str | None,
     properties: Mapping[str, Any],
@@ -31,7 +31,7 @@ def person_regions(
     The order: a country that the event states, the country of an earlier ``identify`` call, the default of the
     integration or else of the source, the currency, the locale. Phone numbers, states and free text use the same order.
     """
-    for raw in stated:
+    for raw in countries:
         if isinstance(raw, str) and len(raw) <= _LONGEST and (code := country_code(raw)):
             yield code
     if remembered:
@@ -139,13 +139,13 @@ def collect_traits(traits: object) -> Traits:
     key = short_key(traits, _LONGEST_KNOWN) if type(traits) is dict else None
     if key is None:
         return Traits(_find_traits(traits))
-    known = _KNOWN.get(key)
-    if known is None:
-        known = Traits(_find_traits(traits))
+    result = _KNOWN.get(key)
+    if result is None:
+        result = Traits(_find_traits(traits))
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        _KNOWN[key] = known
-    return known
+        _KNOWN[key] = result
+    return result
 
 
 # By the traits as JSON: a visitor's events are close together, and a server sends the same traits with each.
@@ -202,9 +202,9 @@ def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return each known key with its field, the best spellings first, and addresses last."""
     ranked = []
     for place, key in enumerate(keys):
-        if len(key) <= _LONGEST_KEY and (known := _FIELD_OF.get(fold_key(key))):
-            ranked.append((*known, place, key))
-    ranked.sort(key=lambda known: (known[0], known[2]))
+        if len(key) <= _LONGEST_KEY and (entry := _FIELD_OF.get(fold_key(key))):
+            ranked.append((*entry, place, key))
+    ranked.sort(key=lambda entry: (entry[0], entry[2]))
     return [(field, key) for _, field, _, key in ranked]
 
 

@@ -99,8 +99,8 @@ def _explain(
         elif normal is None:
             explain.add("identity", f"{field}: already a hash, not hashed again → {digest[:12]}…")
         else:
-            shown = f" {normal!r}" if explain.show_personal else ""
-            explain.add("identity", f"{field}:{shown} {NORMALISATIONS[field]}, then SHA-256 → {digest[:12]}…")
+            text = f" {normal!r}" if explain.show_personal else ""
+            explain.add("identity", f"{field}:{text} {NORMALISATIONS[field]}, then SHA-256 → {digest[:12]}…")
 
 
 _NO_TRAITS: Mapping[str, list[str]] = MappingProxyType({})
@@ -132,18 +132,18 @@ class Visitor:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the known fields, to store as JSON."""
-        stored: dict[str, Any] = {"traits": dict(self.traits)} if self.traits else {}
+        record: dict[str, Any] = {"traits": dict(self.traits)} if self.traits else {}
         for name in _STORED_FIELDS:
             value = getattr(self, name)
             if value is not None:
-                stored[name] = value
-        return stored
+                record[name] = value
+        return record
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Restore the result of ``to_dict``."""
-        fields: dict[str, Any] = {name: stored.get(name) for name in _STORED_FIELDS}
-        return cls(traits=stored.get("traits") or _NO_TRAITS, **fields)
+        fields: dict[str, Any] = {name: record.get(name) for name in _STORED_FIELDS}
+        return cls(traits=record.get("traits") or _NO_TRAITS, **fields)
 
 
 Visitor.EMPTY = Visitor()
@@ -155,21 +155,21 @@ def apply_identify(
     received: Received,
     default_country: str | None,
     groups: Mapping[str, str] | None = None,
-    found: ClickIds | None = None,
+    click_ids: ClickIds | None = None,
 ) -> Visitor:
     """Return the visitor with the hashed traits of an ``identify`` call; a newer value replaces the older one.
 
     A different user id, or a different e-mail address without a common user id, is another person on the same device:
     nothing of the earlier person stays. A null user id signs the earlier person out.
     """
-    visitor = with_click_ids(visitor, event, received, groups, found)
+    visitor = with_click_ids(visitor, event, received, groups, click_ids)
     country, new = _identified(visitor, event, default_country)
-    said = Visitor(traits=new, user_id=hash_value("external_id", event.get("userId")))
+    new_visitor = Visitor(traits=new, user_id=hash_value("external_id", event.get("userId")))
     has_left = signs_out(event) and not _have_common_email(visitor.traits, new)
-    if has_left or are_different_people(visitor, said):
-        traits, user_id = new, said.user_id
+    if has_left or are_different_people(visitor, new_visitor):
+        traits, user_id = new, new_visitor.user_id
     else:
-        traits, user_id = {**visitor.traits, **new}, said.user_id or visitor.user_id
+        traits, user_id = {**visitor.traits, **new}, new_visitor.user_id or visitor.user_id
         country = country or visitor.country
     if (traits, user_id, country) == (visitor.traits, visitor.user_id, visitor.country):
         return visitor
@@ -183,8 +183,8 @@ def _identified(
     context = event.get("context")
     traits = collect_traits(event.get("traits"))
     country = _read_country(traits.get("country"))
-    known = context if isinstance(context, dict) else {}
-    regions = person_regions((), country or visitor.country, default_country, {}, known)
+    fields = context if isinstance(context, dict) else {}
+    regions = person_regions((), country or visitor.country, default_country, {}, fields)
     return country, hash_collected(traits, next(regions, None))
 
 
@@ -261,15 +261,15 @@ def with_click_ids(
     event: Mapping[str, Any],
     received: Received,
     groups: Mapping[str, str] | None = None,
-    found: ClickIds | None = None,
+    click_ids: ClickIds | None = None,
 ) -> Visitor:
     """Return the visitor with an event's click ids; the same object if none is new.
 
     An event that says no to advertising brings none, and the visitor's are forgotten. ``groups`` are the source's
-    names of a consent tool's groups; ``found`` are the event's click ids, where they are known already.
+    names of a consent tool's groups; ``click_ids`` are the event's click ids, where they are known already.
     """
-    found = found or find_click_ids(event, received)
-    epik, pin_unauth = found.epik or visitor.epik, found.pin_unauth or visitor.pin_unauth
+    click_ids = click_ids or find_click_ids(event, received)
+    epik, pin_unauth = click_ids.epik or visitor.epik, click_ids.pin_unauth or visitor.pin_unauth
     if (epik or pin_unauth) and withdraws_advertising(event, gpc=received.gpc, groups=groups):
         return without_click_ids(visitor)
     if epik == visitor.epik and pin_unauth == visitor.pin_unauth:
