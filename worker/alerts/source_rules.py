@@ -106,11 +106,11 @@ def _find_rates(counts: Iterable[EndedCount], sources: Iterable[Source], hour: i
     return [
         problem
         for source in sources
-        for problem in _of_source(source, list(_judged(by_source[source.id], hour)))
+        for problem in _of_source(source, list(_windows(by_source[source.id], hour)))
     ]
 
 
-def _judged(counts: Iterable[EndedCount], hour: int) -> Iterator[tuple[str, int, Counter[str]]]:
+def _windows(counts: Iterable[EndedCount], hour: int) -> Iterator[tuple[str, int, Counter[str]]]:
     """Yield each event name with the shortest window that has enough events, and its outcomes there."""
     by_name: dict[str, list[EndedCount]] = defaultdict(list)
     for count in counts:

@@ -286,7 +286,7 @@ def _post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
     criteria, extent = _choice(body)
     result = failed.retry_failed(context.request_caller(), criteria, force=body["force"], extent=extent)
     counts = {"retried": result.moved, "late": result.late, "offline": result.offline}
-    in_vain = _counted(result.in_vain)
+    in_vain = _count_rows(result.in_vain)
     return counts | {"warnings": result.warnings(), "in_vain": in_vain} | _ended(body, result)
 
 
@@ -317,13 +317,13 @@ def _choice(body: Mapping[str, Any]) -> tuple[FailureFilter, Extent]:
 def _ended(body: Mapping[str, Any], result: BulkResult) -> dict[str, Any]:
     return {
         "dry_run": body["dry_run"],
-        "left_alone": _counted(result.left_alone),
+        "left_alone": _count_rows(result.left_alone),
         "left": result.left,
         "next_cursor": pagination.cursor_at(result.last_id) if result.left else None,
     }
 
 
-def _counted(reasons: Counter[str]) -> list[dict[str, Any]]:
+def _count_rows(reasons: Counter[str]) -> list[dict[str, Any]]:
     return [{"reason": reason, "count": n} for reason, n in reasons.most_common()]
 
 

@@ -165,7 +165,7 @@ def _retry_command(
 ) -> None:
     """Send failed deliveries again: the given NUMBERS, or --all of a filter. Safe to repeat: nothing is sent twice."""
     caller = cli_caller()
-    criteria = _wanted(caller, numbers, everything, filters)
+    criteria = _criteria(caller, numbers, everything, filters)
     with _extent(caller, criteria, "retry", dry_run) as extent:
         result = operations.retry_failed(caller, criteria, force=force, extent=extent)
     click.echo(
@@ -185,7 +185,7 @@ def _discard_command(
 ) -> None:
     """Discard failed deliveries permanently: the given NUMBERS, or --all of a filter."""
     caller = cli_caller()
-    criteria = _wanted(caller, numbers, everything, filters)
+    criteria = _criteria(caller, numbers, everything, filters)
     with _extent(caller, criteria, "discard", dry_run) as extent:
         result = operations.discard_failed(caller, criteria, reason, extent=extent)
     click.echo(
@@ -231,7 +231,7 @@ def _unpark_command() -> None:
     click.echo(f"{count_text(result.unparked, 'event is', 'events are')} processed again within two minutes.")
 
 
-def _wanted(
+def _criteria(
     caller: Caller, numbers: tuple[int, ...], everything: bool, filters: dict[str, Any]
 ) -> FailureFilter:
     if bool(numbers) == everything:

@@ -172,7 +172,7 @@ def read_lines(file: IO[bytes], options: ReadOptions, count: Callable[[int], obj
         FileError: the header cannot be read, the file has another format, or it is incomplete.
     """
     try:
-        yield from _read(_decode_lines(_counted(file, count), options.encoding), options)
+        yield from _read(_decode_lines(_count_bytes(file, count), options.encoding), options)
     except _EncodingError as error:
         raise FileError(str(error)) from None
 
@@ -192,7 +192,7 @@ def _read(texts: Iterator[str], options: ReadOptions) -> Iterator[Line]:
         yield from _objects(first, texts, number, options.encoding)
 
 
-def _counted(file: IO[bytes], count: Callable[[int], object]) -> Iterator[bytes]:
+def _count_bytes(file: IO[bytes], count: Callable[[int], object]) -> Iterator[bytes]:
     for line in file:
         count(len(line))
         yield line

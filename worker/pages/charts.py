@@ -93,7 +93,7 @@ def _draw_chart(
     ).format(
         what,
         Markup("").join(Markup("<span>{}</span>").format(unit(mark)) for mark in reversed(marks)),
-        _drawn(scaled, line, len(marks) - 1, [_title(column, scale) for column in columns]),
+        _draw_columns(scaled, line, len(marks) - 1, [_title(column, scale) for column in columns]),
         Markup("").join(Markup("<span>{}</span>").format(_tick(column, scale)) for column in columns[::step]),
         Markup('<p class="small soft">{}</p>').format(day_note(zones)) if zones else "",
     )
@@ -174,7 +174,7 @@ def draw_statuses(by_day: Mapping[int, str], today: int) -> Markup:
     return _draw_chart("Status", columns, unit=lambda n: names[round(n)], top=3, zones=("UTC",))
 
 
-def _drawn(
+def _draw_columns(
     columns: Sequence[Sequence[tuple[str, float]]],
     line: Sequence[float],
     steps: int,

@@ -228,7 +228,7 @@ def settle_batch(
     if not _leave(connection, started, _SETTLE, at=now):
         return False
     _write_endings(connection, endings, now)
-    failed = _failed(endings)
+    failed = _failed_ids(endings)
     success = tallies.TESTED if started.test else tallies.DELIVERED
     outcomes = {member.id: tallies.FAILED if member.id in failed else success for member in all_members}
     arrived = [member for member in all_members if member.id not in failed]
@@ -293,7 +293,7 @@ def split_batch(
         return None
     _write_endings(connection, endings, now)
     tallies.append_tallies(
-        connection, _counts(all_members, dict.fromkeys(_failed(endings), tallies.FAILED)), now
+        connection, _counts(all_members, dict.fromkeys(_failed_ids(endings), tallies.FAILED)), now
     )
     # A new token may have taken over the batch while it was being sent.
     credential_id = connection.execute(
@@ -346,12 +346,12 @@ def lock_expired_batch(connection: Connection, batch_id: int, now: float) -> Sta
 
 def any_batch_due(connection: Connection, now: float, hinted_before: float) -> bool:
     """Return whether `take_due_batches` would return anything."""
-    return connection.execute(_due(now, hinted_before).limit(1)).first() is not None
+    return connection.execute(_select_due(now, hinted_before).limit(1)).first() is not None
 
 
 def take_due_batches(connection: Connection, now: float, hinted_before: float, limit: int = 500) -> list[int]:
     """Return batches that may start now and had no recent hint, and mark them as hinted."""
-    ids = list(connection.scalars(_due(now, hinted_before).order_by(batch.c.not_before).limit(limit)))
+    ids = list(connection.scalars(_select_due(now, hinted_before).order_by(batch.c.not_before).limit(limit)))
     for chunk in chunks(ids):
         connection.execute(update(batch).where(batch.c.id.in_(chunk)).values(hinted_at=now))
     return ids
@@ -381,7 +381,7 @@ def _is_expired(now: float) -> tuple[Any, ...]:
     return (IS_LIVE, batch.c.status == BatchStatus.SENDING.value, has_passed(batch.c.lease_until, now))
 
 
-def _due(now: float, hinted_before: float) -> Any:
+def _select_due(now: float, hinted_before: float) -> Any:
     unpaused_ids = select(credential.c.id).where(credential.c.paused_at.is_(None))
     return select(batch.c.id).where(
         IS_LIVE,
@@ -427,7 +427,7 @@ def _write_endings(connection: Connection, endings: Sequence[MemberResult], now:
         precedence.reopen_waiting(connection, surely_failed, now)
 
 
-def _failed(endings: Iterable[MemberResult]) -> set[int]:
+def _failed_ids(endings: Iterable[MemberResult]) -> set[int]:
     return {ending.id for ending in endings if ending.reason_class is not None}
 
 

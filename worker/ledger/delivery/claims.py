@@ -316,7 +316,7 @@ def _next_ids(
     oldest = _rows(connection, group, numbers, newest_first=False)
     if not oldest:
         return []
-    ids, first = _fitting(oldest), oldest[0].accepted_at
+    ids, first = _fitting_ids(oldest), oldest[0].accepted_at
     # Fewer than a full batch means that these are all.
     if len(oldest) < group.max_events:
         may_go = (
@@ -330,7 +330,7 @@ def _next_ids(
     newest = _rows(connection, group, numbers, newest_first=True)
     # PostgreSQL lets others write between the two queries, so that their lengths may differ.
     merged_rows = chain.from_iterable(zip(oldest, newest, strict=False))
-    return _fitting(list({row.id: row for row in merged_rows}.values())[: group.max_events])
+    return _fitting_ids(list({row.id: row for row in merged_rows}.values())[: group.max_events])
 
 
 _ROW = (delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
@@ -353,7 +353,7 @@ def _rows(
     return sorted(rows, key=lambda row: row.id, reverse=newest_first)[: group.max_events]
 
 
-def _fitting(rows: Sequence[Any]) -> list[int]:
+def _fitting_ids(rows: Sequence[Any]) -> list[int]:
     """Return the leading ids whose texts fit into one request, at least one."""
     ids: list[int] = []
     total = 0

@@ -189,7 +189,7 @@ def preview_retry(
     owners = _owners(connection, failures, locked=False)
     retryable, refusals = _select_retryable(failures, owners, now, force=force)
     query = select(delivery.c.id).where(*_may_reopen([failure.id for failure in retryable]))
-    return _retried(retryable, set(connection.scalars(query)), refusals, now, owners)
+    return _retry_result(retryable, set(connection.scalars(query)), refusals, now, owners)
 
 
 def retry_deliveries(
@@ -218,7 +218,7 @@ def retry_deliveries(
             count_text(len(entries), "delivery", "deliveries"),
             {"ids": sorted(entries)},
         )
-    return _retried(retryable, entries.keys(), refusals, now, owners)
+    return _retry_result(retryable, entries.keys(), refusals, now, owners)
 
 
 def discard_deliveries(
@@ -317,7 +317,7 @@ def failure_conditions(criteria: FailureFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _retried(
+def _retry_result(
     retryable: Sequence[Failure],
     moved_ids: Set[int],
     refusals: Counter[str],
@@ -374,7 +374,7 @@ def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) ->
             **arrival,
         )
     )
-    return _moved(connection, statement)
+    return _move(connection, statement)
 
 
 def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
@@ -427,12 +427,12 @@ def end_discarded(
         "reason_class": "discarded",
         "reason": reason,
     }
-    entries = _moved(connection, statement.values(values))
+    entries = _move(connection, statement.values(values))
     _count(connection, entries, outcomes, now)
     return entries
 
 
-def _moved(connection: Connection, statement: Any) -> dict[int, tallies.Entry]:
+def _move(connection: Connection, statement: Any) -> dict[int, tallies.Entry]:
     rows = connection.execute(
         statement.returning(delivery.c.id, delivery.c.integration_id, delivery.c.event_name)
     ).all()

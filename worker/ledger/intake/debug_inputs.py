@@ -75,7 +75,7 @@ def save_debug_inputs(connection: Connection, new: Iterable[NewInput]) -> Counte
 
 def newest_debug_inputs(connection: Connection, now: float, limit: int, source_id: str = "") -> list[Input]:
     """Return stored events, the newest first."""
-    query = _kept(now).limit(limit)
+    query = _select_kept(now).limit(limit)
     if source_id:
         query = query.where(debug_input.c.source_id == source_id)
     return [_input(row) for row in connection.execute(query)]
@@ -83,18 +83,18 @@ def newest_debug_inputs(connection: Connection, now: float, limit: int, source_i
 
 def find_debug_input(connection: Connection, number: int, now: float) -> Input | None:
     """Return one event."""
-    row = connection.execute(_kept(now).where(debug_input.c.id == number)).one_or_none()
+    row = connection.execute(_select_kept(now).where(debug_input.c.id == number)).one_or_none()
     return _input(row) if row else None
 
 
 def debug_input_of_event(connection: Connection, source_id: str, event_id: str, now: float) -> Input | None:
     """Return a source's newest event with an event id."""
-    inputs = _kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
+    inputs = _select_kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
     row = connection.execute(inputs.limit(1)).one_or_none()
     return _input(row) if row else None
 
 
-def _kept(now: float) -> Select[Any]:
+def _select_kept(now: float) -> Select[Any]:
     return select(debug_input).where(debug_input.c.forget_at > now).order_by(debug_input.c.id.desc())
 
 

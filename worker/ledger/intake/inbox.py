@@ -249,7 +249,7 @@ def parked_by_reason(connection: Connection) -> list[Parked]:
 
 def newest_waiting_events(connection: Connection, limit: int) -> list[tuple[Waiting, str | None]]:
     """Return the newest waiting events, with the reason if they are parked."""
-    query = _kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(limit)
+    query = _select_kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(limit)
     return [(Waiting(*row[:-1]), row[-1]) for row in connection.execute(query)]
 
 
@@ -301,10 +301,10 @@ def backlogs(connection: Connection, source_ids: Sequence[str]) -> Counter[tuple
 
 
 def _waiting() -> Any:
-    return _kept().where(inbox.c.parked_reason.is_(None))
+    return _select_kept().where(inbox.c.parked_reason.is_(None))
 
 
-def _kept() -> Any:
+def _select_kept() -> Any:
     return select(
         inbox.c.id,
         inbox.c.source_id,

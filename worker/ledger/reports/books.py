@@ -65,7 +65,7 @@ def balance_books(connection: Connection) -> Books:
     row_counts: _Counts = defaultdict(Counter)
     for number, outcomes in tally_counts.items():
         row_counts[number] = _booked_ends(outcomes)
-        row_counts[number].subtract(_removed(outcomes))
+        row_counts[number].subtract(_removed_counts(outcomes))
     for number, waiting in account_status.pending_by_integration(connection).items():
         row_counts[number]["pending"] = waiting.deliveries
     for number, n in account_status.in_flight_by_integration(connection).items():
@@ -116,11 +116,11 @@ def _close(
     for account in sorted(booked.keys() | stored.keys()):
         lines += _lines(f"{account}:", booked[account], stored[account])
     by_account = {account: dict(+states) for account, states in sorted(stored.items())}
-    return Books(events, dict(+row_total), by_account, _removed(total).total(), tuple(lines))
+    return Books(events, dict(+row_total), by_account, _removed_counts(total).total(), tuple(lines))
 
 
 def _lines(owner: str, outcomes: Counter[str], stored: Counter[str]) -> list[_BooksLine]:
-    booked, removed = _booked_ends(outcomes), _removed(outcomes)
+    booked, removed = _booked_ends(outcomes), _removed_counts(outcomes)
     created = _BooksLine(f"{owner} created", outcomes[tallies.CREATED], stored.total() + removed.total())
     return [
         created,
@@ -128,7 +128,7 @@ def _lines(owner: str, outcomes: Counter[str], stored: Counter[str]) -> list[_Bo
     ]
 
 
-def _removed(outcomes: Counter[str]) -> Counter[str]:
+def _removed_counts(outcomes: Counter[str]) -> Counter[str]:
     """Return how many deliveries in each final state retention has deleted."""
     pairs = [(outcome, n) for outcome, n in outcomes.items() if outcome.startswith(tallies.PURGED)]
     return Counter({outcome.removeprefix(tallies.PURGED): n for outcome, n in pairs})

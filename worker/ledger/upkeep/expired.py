@@ -72,7 +72,7 @@ def purge_deliveries(
     if not ids:
         return 0
     # Locked, because an operator may retry a failed one now.
-    still_ended = _ended(ended_before).where(delivery.c.id.in_(ids)).with_for_update(of=delivery)
+    still_ended = _select_ended(ended_before).where(delivery.c.id.in_(ids)).with_for_update(of=delivery)
     rows = connection.execute(still_ended.order_by(delivery.c.id)).all()
     delivered = [row for row in rows if row.state == State.OPEN.value]
     remember_ids(
@@ -103,7 +103,7 @@ def purge_batches(connection: Connection, settled_before: float, limit: int) -> 
     return len(ids)
 
 
-def _ended(before: float) -> Any:
+def _select_ended(before: float) -> Any:
     return (
         select(
             delivery.c.id,

@@ -81,7 +81,7 @@ def explain(
         with caller.changing() as change:
             target = source_id or "no source"
             change.record("explain.show_personal", target, {"events": [None, len(events)]})
-    return _explained(events, places, received, show_personal=show_personal)
+    return _explain_events(events, places, received, show_personal=show_personal)
 
 
 def _unnamed(default_country: str | None) -> _Place:
@@ -105,7 +105,7 @@ def _place(target: Destination, channel: str, country: str | None) -> _Place:
     return _Place(name, target.options, target.source.default_consent(channel), country)
 
 
-def _explained(
+def _explain_events(
     events: Sequence[Mapping[str, Any]], places: Sequence[_Place], received: Received, *, show_personal: bool
 ) -> list[dict[str, Any]]:
     visitor = Visitor.EMPTY

@@ -22,7 +22,7 @@ _EPIK = re.compile(rf"([?&]epik=[^&#]{{0,{_SHOWN}}})[^&#]*", re.IGNORECASE)
 
 def masked_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return a payload with the values of ``user_data`` shortened."""
-    masked = {key: _cleaned(value) for key, value in payload.items()}
+    masked = {key: _clean_value(value) for key, value in payload.items()}
     if isinstance(payload.get("user_data"), Mapping):
         masked["user_data"] = {key: _short(value) for key, value in payload["user_data"].items()}
     return masked
@@ -54,9 +54,9 @@ def _short(value: Any) -> Any:
     return f"{text[:_SHOWN]}… ({len(text)} characters)" if len(text) > _SHOWN else "…"
 
 
-def _cleaned(value: Any) -> Any:
+def _clean_value(value: Any) -> Any:
     if isinstance(value, str):
         return _EPIK.sub(r"\1…", clean_free_text(value))
     if isinstance(value, Mapping):
-        return {key: _cleaned(part) for key, part in value.items()}
-    return [_cleaned(part) for part in value] if isinstance(value, list) else value
+        return {key: _clean_value(part) for key, part in value.items()}
+    return [_clean_value(part) for part in value] if isinstance(value, list) else value

@@ -59,17 +59,17 @@ def read_rows(
         ]
         debug_rows = erasure.debugged_events(connection)
     return {
-        "events": _opened(ledger, events, inbox.BODY),
+        "events": _unseal(ledger, events, inbox.BODY),
         "visitors": [
-            *_opened(ledger, visitor_rows, visitors.BODY),
-            *(row | {"data": split_record(row["data"])[1]} for row in _opened(ledger, partly, visitors.BODY)),
+            *_unseal(ledger, visitor_rows, visitors.BODY),
+            *(row | {"data": split_record(row["data"])[1]} for row in _unseal(ledger, partly, visitors.BODY)),
         ],
-        "deliveries": [*_opened(ledger, deliveries, PAYLOAD), *parts],
-        "debugged": _opened(ledger, debug_rows, INPUT, person),
+        "deliveries": [*_unseal(ledger, deliveries, PAYLOAD), *parts],
+        "debugged": _unseal(ledger, debug_rows, INPUT, person),
     }
 
 
-def _opened(
+def _unseal(
     ledger: Ledger, rows: Sequence[Mapping[str, Any]], purpose: bytes, person: Person | None = None
 ) -> list[dict[str, Any]]:
     """Return rows with their bodies as JSON; with a person, only the rows that name them."""

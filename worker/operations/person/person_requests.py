@@ -189,7 +189,7 @@ def repeat_requests(caller: Caller, lines: Iterable[Mapping[str, Any]]) -> Count
     """
     counts: Counter[str] = Counter()
     with _one_at_a_time():
-        requests = [_recorded(number, line) for number, line in enumerate(lines, 1)]
+        requests = [_read_recorded(number, line) for number, line in enumerate(lines, 1)]
         with caller.ledger.read() as connection:
             stored = {
                 (request.at, request.kind) for request in store.newest_requests(connection, _MOST_RECORDED)
@@ -201,7 +201,7 @@ def repeat_requests(caller: Caller, lines: Iterable[Mapping[str, Any]]) -> Count
     return counts
 
 
-def _recorded(number: int, line: Mapping[str, Any]) -> PersonRequest:
+def _read_recorded(number: int, line: Mapping[str, Any]) -> PersonRequest:
     try:
         keys = [bytes.fromhex(key).hex() for key in line["keys"]]
         at, kind, counts = float(line["at"]), str(line["kind"]), dict(line["counts"])

@@ -401,10 +401,10 @@ def list_undelivered(
             most_rows = _MOST_DELIVERIES * len(chunk)
             for delivery in find_deliveries.find_of_order(connection, "", chunk, most_rows):
                 deliveries[delivery.order_key].append(delivery)
-    return [_explained(row, deliveries[row.order_key]) for row in orders]
+    return [_missing_order(row, deliveries[row.order_key]) for row in orders]
 
 
-def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _MissingOrder:
+def _missing_order(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _MissingOrder:
     own = [delivery for delivery in deliveries if delivery.ad_account_id == row.ad_account_id]
     match = next(
         (delivery for delivery in reversed(own) if delivery.state in _STATES_OF_FATE.get(row.fate, ())), None

@@ -58,12 +58,12 @@ def change_user(caller: Caller, id_or_name: str, fields: Mapping[str, Any]) -> U
     """
     password = fields.get("password")
     with caller.ledger.read() as connection:
-        before = _found(access.find_user(connection, id_or_name=id_or_name), id_or_name)
+        before = _require_user(access.find_user(connection, id_or_name=id_or_name), id_or_name)
     _check(caller.now, before.name, fields)
     # Outside of the transaction: it takes long.
     password_hash = None if password is None else access.hash_password(password)
     with caller.changing() as change:
-        before = _found(access.find_user(change.connection, id_or_name=before.id), id_or_name)
+        before = _require_user(access.find_user(change.connection, id_or_name=before.id), id_or_name)
         changes, values = _differences(before, fields)
         if password_hash is not None:
             changes["password"], values["password_hash"] = [_MASK, _MASK], password_hash
@@ -92,7 +92,7 @@ def remove_user(caller: Caller, id_or_name: str) -> User:
         NotFoundError: there is no such user.
     """
     with caller.changing() as change:
-        user = _found(access.find_user(change.connection, id_or_name=id_or_name), id_or_name)
+        user = _require_user(access.find_user(change.connection, id_or_name=id_or_name), id_or_name)
         access.remove_user(change.connection, user)
         change.record("user.remove", user.actor, {"role": [user.role.value, None]})
     return user
@@ -121,7 +121,7 @@ def _decoy_hash() -> str:
     return access.hash_password("")
 
 
-def _found(user: User | None, id_or_name: str) -> User:
+def _require_user(user: User | None, id_or_name: str) -> User:
     if user is None:
         raise NotFoundError("user", id_or_name)
     return user

@@ -91,7 +91,7 @@ def create_integration(
         InvalidError: the configuration is invalid, or there is no such source.
         DuplicateError: the source already delivers to this ad account.
     """
-    checked = _checked(config)
+    checked = _checked_config(config)
     if checked["access_token"] == MASK:
         raise InvalidError("config.access_token", "must be the token itself, not its mask")
     with caller.changing() as change:
@@ -104,7 +104,7 @@ def create_integration(
             name=name,
             enabled=enabled,
             ad_account_id=checked["ad_account_id"],
-            config=_kept(checked),
+            config=_stored_config(checked),
             consent_categories=tuple(consent_categories),
             created_at=change.now,
             updated_at=change.now,
@@ -213,7 +213,7 @@ def _change_step(
 ) -> IntegrationRecord | None:
     """Change an integration, or only clear some of what waits for the ad account that it leaves, and return None."""
     before = _record(current, _rate_of(change.connection, current))
-    merged = _checked({**before["config"], **config})
+    merged = _checked_config({**before["config"], **config})
     if merged["ad_account_id"] != current.ad_account_id:
         _refuse_second(change.connection, current.source_id, merged["ad_account_id"])
         if not _clear_step(change, current, waiting):
@@ -223,7 +223,7 @@ def _change_step(
         name=current.name if name is None else name,
         enabled=current.enabled if enabled is None else enabled,
         ad_account_id=merged["ad_account_id"],
-        config=_kept(merged),
+        config=_stored_config(merged),
         consent_categories=current.consent_categories
         if consent_categories is None
         else tuple(consent_categories),
@@ -295,7 +295,7 @@ def _apply(
     return _record(stored, rate)
 
 
-def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without nulls.
 
     Raises:
@@ -309,7 +309,7 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
+def _stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _KEPT_ELSEWHERE}
 
 

@@ -116,7 +116,7 @@ def change_source(
             source,
             name=source.name if name is None else name,
             domains=source.domains if domains is None else tuple(dict.fromkeys(domains)),
-            options=_without_nulls(_merged(source.options, options or {})),
+            options=_without_nulls(_merge_options(source.options, options or {})),
             updated_at=change.now,
         )
         if "webhook_mapping" in (options or {}):
@@ -216,7 +216,7 @@ def _record(connection: Connection, source: Source, now: float) -> SourceRecord:
         "webhook_secrets": {
             system: MASK if system in source.webhook_systems else None for system in store.WEBHOOK_SYSTEMS
         },
-        **_merged(deepcopy(_DEFAULT_OPTIONS), source.options),
+        **_merge_options(deepcopy(_DEFAULT_OPTIONS), source.options),
         "created_at": source.created_at,
         "updated_at": source.updated_at,
     }
@@ -227,7 +227,7 @@ def _without_nulls(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_options(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     inner = {key: {**old[key], **new[key]} for key in new if isinstance(old.get(key), dict)}
     return {**old, **new, **inner}
 

@@ -41,13 +41,13 @@ def _post_explain_form() -> Response:
     """Explain the pasted event."""
     form = Form(form_texts(request.form, ("event", "source_id", "channel")))
     try:
-        return make_response(_page(form, _explained(form.values)))
+        return make_response(_page(form, _explain_events(form.values)))
     except OperationError as error:
         form.problem = as_sentence(error.message)
         return make_response(_page(form, []), 422)
 
 
-def _explained(values: dict[str, Any]) -> list[dict[str, Any]]:
+def _explain_events(values: dict[str, Any]) -> list[dict[str, Any]]:
     channel: Literal["browser", "server"] = "server" if values["channel"] == "server" else "browser"
     received = Received(channel, context.now(), EXAMPLE_IP, EXAMPLE_USER_AGENT)
     events = explaining.parse_events(values["event"].encode())

@@ -80,7 +80,7 @@ def _post_mark() -> AnyResponse:
 @blueprint.post("/failed/review")
 def _review_page() -> str:
     """Preview a retry or a discard."""
-    action, criteria, force, caller = _action(), _wanted(), _force(), context.request_caller()
+    action, criteria, force, caller = _action(), _criteria(), _force(), context.request_caller()
     total = operations.count_failed(caller, criteria)
     extent = Extent(most=_MOST_LOOKED_AT, dry_run=True)
     preview = operations.retry_failed(caller, criteria, force=force, extent=extent)
@@ -99,7 +99,7 @@ def _review_page() -> str:
 def _progress_page(action: str) -> str:
     """Retry or discard a bounded number in a request. The page shows the progress and sends the next request."""
     work = _Progress(**{name: request.form.get(name, 0, type=row_id) for name in _Progress.__slots__})
-    criteria, caller = _wanted(), context.request_caller()
+    criteria, caller = _criteria(), context.request_caller()
     extent = Extent(after_id=work.after, most=_MOST_A_REQUEST)
     if action == "retry":
         did = operations.retry_failed(caller, criteria, force=_force(), extent=extent)
@@ -120,7 +120,7 @@ def _ids() -> tuple[int, ...]:
     return tuple(int(text) for text in request.form.getlist("ids") if text.isdecimal() and len(text) < 19)
 
 
-def _wanted() -> FailureFilter:
+def _criteria() -> FailureFilter:
     """Return the selected rows, or the whole group if the form says so."""
     choice, ids = _choice(request.form), _ids()
     if request.form.get("everything") == "yes":

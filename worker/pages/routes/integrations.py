@@ -78,7 +78,7 @@ def _new_integration_page() -> str:
 def _post_new_integration() -> AnyResponse:
     """Create an integration from the form."""
     form = Form(sent_integration_values(request.form))
-    values = _given(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
+    values = _form_body(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
     body = form.load(IntegrationBody(), values)
     if body is not None and not form.errors:
         try:
@@ -108,7 +108,7 @@ def _post_integration_change(integration_id: str) -> AnyResponse:
     """Change an integration to the values of the form."""
     record = operations.get_integration(context.request_caller(), integration_id)
     form = Form(sent_integration_values(request.form) | {"source_id": record["source_id"]})
-    body = form.load(IntegrationChange(), _given(form))
+    body = form.load(IntegrationChange(), _form_body(form))
     if body is not None and not form.errors:
         try:
             _change(integration_id, **body)
@@ -187,7 +187,7 @@ def _login(values: dict[str, Any]) -> int:
     return int(values["login"]) if values["login"].isdecimal() and len(values["login"]) < 10 else 0
 
 
-def _given(form: Form) -> dict[str, Any]:
+def _form_body(form: Form) -> dict[str, Any]:
     """Return what came back; overrides that cannot be read are noted, and the rest is looked at all the same."""
     try:
         overrides = parse_overrides(form.values["event_overrides"])

@@ -24,13 +24,13 @@ _DAY_SECONDS = 86_400
 @blueprint.get("/events")
 def _events_page() -> str:
     """List the chosen deliveries. The newest ones refresh automatically."""
-    return render_template("live_debugger.html", every=_REFRESH_SECONDS, **_chosen())
+    return render_template("live_debugger.html", every=_REFRESH_SECONDS, **_page_values())
 
 
 @blueprint.get("/events/newest")
 def _events_part() -> str:
     """Render the part of the page that refreshes."""
-    return render_template("live_debugger.html", is_part=True, **_chosen())
+    return render_template("live_debugger.html", is_part=True, **_page_values())
 
 
 @blueprint.get("/events/<int:number>")
@@ -58,7 +58,7 @@ def _post_debugging(source_id: str) -> AnyResponse:
     return redirect_to("ui.events_page", "debugging" if on else "debugging-ended", source_id=source_id)
 
 
-def _chosen() -> dict[str, Any]:
+def _page_values() -> dict[str, Any]:
     parameters = {
         name: request.args.get(name, "").strip()[:256] for name in map(_parameter, DeliveryFilter.__slots__)
     }

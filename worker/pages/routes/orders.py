@@ -65,7 +65,7 @@ def _post_orders_file() -> AnyResponse:
 @blueprint.get("/orders/export")
 def _orders_export() -> Response:
     """Export the orders that are missing as CSV."""
-    days, source_id, fates = _chosen()
+    days, source_id, fates = _choice()
     missing = operations.list_undelivered(
         context.request_caller(), days, _MOST_EXPORTED, source_id=source_id or None, fates=fates
     )
@@ -80,14 +80,14 @@ def _orders_export() -> Response:
     return answer
 
 
-def _chosen() -> tuple[int, str, tuple[Fate, ...]]:
+def _choice() -> tuple[int, str, tuple[Fate, ...]]:
     days, name = request.args.get("days", ""), request.args.get("fate", "").upper()
     fates = (Fate[name],) if name in Fate.__members__ and name != "DELIVERED" else operations.UNDELIVERED
     return int(days) if days in _DAYS else 7, request.args.get("source_id", ""), fates
 
 
 def _page(form: Form, result: operations.OrderCounts | None = None) -> str:
-    days, source_id, fates = _chosen()
+    days, source_id, fates = _choice()
     caller, before = context.request_caller(), request.args.get("before", type=row_id)
     report = operations.reconcile(caller, days, source_id or None)
     missing = operations.list_undelivered(

@@ -31,7 +31,7 @@ _SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "
 def _sales_page() -> str:
     """Show delivered counts and values by day, event name and currency."""
     return render_template(
-        "sales.html", spans=[(key, name) for key, (name, _) in _SPANS.items()], **_chosen()
+        "sales.html", spans=[(key, name) for key, (name, _) in _SPANS.items()], **_page_values()
     )
 
 
@@ -50,7 +50,7 @@ def _sales_export() -> Response:
             line.ad_account_id,
             names.get(line.ad_account_id, ""),
         )
-        for line in _chosen()["lines"]
+        for line in _page_values()["lines"]
     )
     answer = Response(csv_text(header, lines), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="delivered-by-day.csv"'
@@ -85,7 +85,7 @@ def _orders_a_day(lines: Sequence[SalesLine], first_day: int, last_day: int) -> 
     ]
 
 
-def _chosen() -> dict[str, Any]:
+def _page_values() -> dict[str, Any]:
     key = request.args.get("span", "")
     key = key if key in _SPANS else "30d"
     label, days = _SPANS[key]
