@@ -20,7 +20,7 @@ from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.intake import inbox
 from worker.ledger.reports import books
 from worker.ledger.setup import integrations
-from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep import person_rows
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
@@ -150,10 +150,10 @@ class Storm:
     def erase(self) -> None:
         """Erase some of the newest deliveries, whatever becomes of them at the moment."""
         with self.ledger.read() as connection:
-            rows = erasure.delivery_rows_after(connection, max(0, len(self.sent) - 50), 3)
+            rows = person_rows.delivery_rows_after(connection, max(0, len(self.sent) - 50), 3)
         ids = [row.id for row in rows]
         with self.ledger.write() as connection:
-            erasure.erase_deliveries(connection, self.ledger.vault, ids, self.now())
+            person_rows.erase_deliveries(connection, self.ledger.vault, ids, self.now())
         time.sleep(0.05)
 
     def change_token(self) -> None:

@@ -13,7 +13,7 @@ from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.intake import inbox
 from worker.ledger.reports import measures
 from worker.ledger.reports.measures import Measured
-from worker.monitoring.measured import REJECTION_REASONS
+from worker.monitoring.measures_as_metrics import REJECTION_REASONS
 from worker.monitoring.meter import Meter
 from worker.settings import parse
 

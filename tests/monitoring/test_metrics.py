@@ -21,8 +21,8 @@ from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.measures import Measured
 from worker.ledger.schema import State
 from worker.ledger.setup import ad_accounts
-from worker.ledger.upkeep import counters
-from worker.monitoring.measured import CLASSES
+from worker.ledger.upkeep import counter_rows
+from worker.monitoring.measures_as_metrics import CLASSES
 from worker.monitoring.metrics import Exporter, _all_metrics, _Figures, _group_small_accounts, _spool_metrics
 from worker.settings import SettingsError, parse
 from worker.web.management import create_app as create_management
@@ -158,7 +158,7 @@ def test_folding_changes_no_counter(ledger: Ledger) -> None:
     for _ in range(3):
         accept(ledger, [{"type": "page"}])
     with ledger.write() as connection:
-        assert counters.fold_counters(connection, "tally") == 2
+        assert counter_rows.fold_counters(connection, "tally") == 2
 
     assert _scraped(Exporter(ledger, lambda: NOW).text())["signal_events_accepted_total", ""] == 3
 

@@ -20,7 +20,7 @@ from worker.ledger.intake import inbox, visitors
 from worker.ledger.schema import State, debug_input, delivery
 from worker.ledger.schema import visitor as visitor_table
 from worker.ledger.setup import audit_log
-from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep import person_rows
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
 from worker.operations.person import erasing as stage
@@ -83,9 +83,9 @@ def bodies(ledger: Ledger) -> list[bytes]:
         return [
             opened(row.body, purpose)
             for purpose, page, start in (
-                (inbox.BODY, erasure.inbox_rows_after, 0),
-                (visitors.BODY, erasure.visitor_rows_after, b""),
-                (PAYLOAD, erasure.delivery_rows_after, 0),
+                (inbox.BODY, person_rows.inbox_rows_after, 0),
+                (visitors.BODY, person_rows.visitor_rows_after, b""),
+                (PAYLOAD, person_rows.delivery_rows_after, 0),
             )
             for row in page(connection, start, 1000)  # type: ignore[operator]
             if row.body is not None
@@ -141,7 +141,7 @@ def test_each_kind_of_identifier_finds_events_in_the_inbox_and_what_became_of_th
     accept(ledger, [event])
     assert run(ledger, dry_run=True, **asked).events == int(found)
     with ledger.read() as connection:
-        ids = [row.id for row in erasure.inbox_rows_after(connection, 0, 10)]
+        ids = [row.id for row in person_rows.inbox_rows_after(connection, 0, 10)]
     ingest(ledger, ids)
     report = run(ledger, **asked)
     assert report.deliveries_by_state == ({"pending": 1} if found else {})
@@ -259,7 +259,7 @@ def test_whoever_else_says_who_they_are_on_the_same_device_keeps_what_is_theirs(
     )
     assert run(ledger, emails=[KIM]).events == 1
     with ledger.read() as connection:
-        ids = [row.id for row in erasure.inbox_rows_after(connection, 0, 10)]
+        ids = [row.id for row in person_rows.inbox_rows_after(connection, 0, 10)]
     ingest(ledger, ids)
     assert run(ledger, emails=[KIM]).deliveries == 0
     assert {event_id.partition(":")[0] for event_id in states(ledger)} == {"lees", "user"}
@@ -282,7 +282,7 @@ def test_a_worker_that_holds_an_event_meanwhile_writes_nothing_of_it(
 
     def remove(connection: Any, wanted: Any) -> set[int]:
         # The erasure came first: its rows are gone by the time that this worker takes its own out.
-        erasure.erase_events(connection, [ids[0], ids[2]], NOW)
+        person_rows.erase_events(connection, [ids[0], ids[2]], NOW)
         return real(connection, wanted)
 
     monkeypatch.setattr(inbox, "take_events", remove)
@@ -315,7 +315,7 @@ def test_nothing_of_an_erased_delivery_leads_back_to_the_person(ledger: Ledger) 
         row = connection.execute(select(delivery)).one()
     assert (row.payload, row.order_key, row.anonymous_key, row.user_key, row.warning) == (None,) * 5
     assert row.event_id == f"erased:{row.id}"
-    assert row.reason == erasure._REASON
+    assert row.reason == person_rows._REASON
     with ledger.read() as connection:
         assert failures.count_failures(connection, FailureFilter()) == 0
 
@@ -406,8 +406,8 @@ def test_a_batch_that_was_taken_by_a_worker_meanwhile_is_left_to_the_next_round(
     with ledger.write() as connection:
         batches.start_batch(connection, batch_id, 60, NOW)
     with ledger.write() as connection:
-        (row,) = erasure.delivery_rows_after(connection, 0, 10)
-        assert erasure.erase_deliveries(connection, ledger.vault, [row.id], NOW).being_sent == {row.id}
+        (row,) = person_rows.delivery_rows_after(connection, 0, 10)
+        assert person_rows.erase_deliveries(connection, ledger.vault, [row.id], NOW).being_sent == {row.id}
     assert stand(ledger) == {"in_flight": 1}
 
 

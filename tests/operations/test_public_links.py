@@ -32,8 +32,8 @@ from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.schema import State, delivery, sale, visitor
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import erasure
-from worker.ledger.upkeep.erasure import ReducedPayload
+from worker.ledger.upkeep import person_rows
+from worker.ledger.upkeep.person_rows import ReducedPayload
 from worker.operations.person import erasing, person_requests
 from worker.operations.person.erasing import ErasureReport
 from worker.pinterest.user_data.hashing import hash_value
@@ -340,7 +340,7 @@ def test_a_payload_that_another_process_changed_is_left_to_the_next_round(ledger
     row = only_row(ledger)
     stale = ReducedPayload(b"stale", b"new", 3, None, can_be_sent=True)
     with ledger.write() as connection:
-        done = erasure.erase_deliveries(connection, ledger.vault, [row.id], NOW, {row.id: stale})
+        done = person_rows.erase_deliveries(connection, ledger.vault, [row.id], NOW, {row.id: stale})
     assert (done.reduced, done.by_state, only_row(ledger)) == (frozenset(), {}, row)
 
 

@@ -11,7 +11,7 @@ from worker.ledger.reports import sales_by_day, tallies
 from worker.ledger.reports.sales_by_day import Sale
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import counters
+from worker.ledger.upkeep import counter_rows
 
 
 def done(pages: Pages, path: str = "/first-steps") -> list[str]:
@@ -56,7 +56,7 @@ def test_a_source_shows_what_came_in_and_when_also_after_its_counts_were_folded(
         count(ledger, 0, "page_visit", tallies.MAPPED, at)
     count(ledger, 0, "checkout", tallies.WITHOUT_DESTINATION, hour - 7_200)
     with ledger.write() as connection:
-        assert counters.fold_counters(connection, "tally") == 2
+        assert counter_rows.fold_counters(connection, "tally") == 2
     page = pages.get("/sources/src_shop/seen")
     shown = [time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at)) for at in (hour + 62, hour - 7_200)]
     assert re.findall(r"<b>([^<]+)</b> <time[^>]*>([^<]+)</time>", page) == [

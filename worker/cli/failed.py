@@ -15,7 +15,7 @@ from worker.formats import count_text
 from worker.ledger.delivery.failure_groups import GroupState
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.rows import LARGEST_ID
-from worker.monitoring.measured import CLASSES
+from worker.monitoring.measures_as_metrics import CLASSES
 from worker.operations.caller import Caller
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries.failed import BulkResult, Extent

@@ -24,7 +24,7 @@ from worker.ledger.setup.sources import WEBHOOK_SYSTEMS
 from worker.ledger.vault import SealError
 from worker.monitoring import metrics, tracing
 from worker.monitoring.checks import Readiness
-from worker.monitoring.measured import REJECTION_REASONS
+from worker.monitoring.measures_as_metrics import REJECTION_REASONS
 from worker.monitoring.meter import Meter, MeterWriter
 from worker.monitoring.metrics import CONTENT_TYPE, Exporter
 from worker.pipeline.ingest.accepting import PublishIds

@@ -26,7 +26,7 @@ from worker.ledger.reports import account_status, measures, tallies
 from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.measures import Measured
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
-from worker.monitoring import measured
+from worker.monitoring import measures_as_metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # All scrapes within this time share one query of the ledger.
@@ -132,7 +132,7 @@ def _all_metrics(figures: _Figures) -> Iterator[Metric]:
         "Age of the oldest accepted event that was not ingested yet; 0 without one.",
         value=_age(figures.inbox_since, figures.now),
     )
-    yield from measured.measured_metrics(figures.measured)
+    yield from measures_as_metrics.measured_metrics(figures.measured)
     yield from _of_accounts(_group_small_accounts(figures.accounts), figures.now)
 
 

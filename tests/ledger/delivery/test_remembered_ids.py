@@ -14,7 +14,7 @@ from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.reports import data_problems
 from worker.ledger.schema import State, delivery, remembered_id
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep import person_rows
 from worker.pipeline.upkeep.purging import purge_expired
 
 P, S = Trust.PUBLIC, Trust.SIGNED
@@ -29,7 +29,7 @@ def copy_of(ledger: Ledger, shop: Integration, trust: Trust = S, **changes: Any)
 def erase_all(ledger: Ledger, now: float = NOW) -> None:
     with ledger.write() as connection:
         ids = list(connection.scalars(select(delivery.c.id)))
-        erasure.erase_deliveries(connection, ledger.vault, ids, now)
+        person_rows.erase_deliveries(connection, ledger.vault, ids, now)
 
 
 def remembered(ledger: Ledger) -> int:

@@ -18,7 +18,7 @@ from worker.ledger.reports import books, tallies
 from worker.ledger.schema import State, tally
 from worker.ledger.setup import integrations
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import erasure, expired
+from worker.ledger.upkeep import expired, person_rows
 from worker.pipeline.upkeep.purging import fold_counts, purge_expired
 
 STATES = (State.OPEN, State.OPEN, State.OPEN, State.FAILED, State.FILTERED, State.DROPPED)
@@ -148,12 +148,12 @@ class Operations:
 
     def erase(self) -> None:
         with self.ledger.write() as connection:
-            kept = erasure.delivery_rows_after(connection, 0, 10_000)
+            kept = person_rows.delivery_rows_after(connection, 0, 10_000)
             # Most are duplicates or filtered, and have no payload.
             sendable = [row for row in kept if row.body is not None]
             chosen = [self.dice.choice(some).id for some in (kept, sendable) if some]
-            erasure.erase_deliveries(connection, self.ledger.vault, chosen, self.now)
-            erasure.erase_events(connection, inbox.overdue_ids(connection, 0, self.now + 1, 1), self.now)
+            person_rows.erase_deliveries(connection, self.ledger.vault, chosen, self.now)
+            person_rows.erase_events(connection, inbox.overdue_ids(connection, 0, self.now + 1, 1), self.now)
 
     def fold(self) -> None:
         fold_counts(self.ledger, self.now)

@@ -10,7 +10,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.reports import data_problems
 from worker.ledger.reports.data_problems import ProblemCount, Share, shares_by_kind
-from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep import person_rows
 from worker.pipeline.upkeep.purging import fold_counts, purge_expired
 
 HOUR = int(NOW // 3_600)
@@ -101,7 +101,7 @@ def test_an_erased_delivery_is_no_example(ledger: Ledger) -> None:
         (example,) = data_problems.newest_examples(connection, "src_shop")
     assert example.delivery_id is not None
     with ledger.write() as connection:
-        erasure.erase_deliveries(connection, ledger.vault, [example.delivery_id], NOW)
+        person_rows.erase_deliveries(connection, ledger.vault, [example.delivery_id], NOW)
     assert examples(ledger) == []
     assert counted(ledger)[0].counts == (1, 1)
 

@@ -10,7 +10,7 @@ from worker.ledger.reports import match_quality_counts, tallies
 from worker.ledger.reports.match_quality_counts import Quality, _QualityKey
 from worker.ledger.schema import State
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import counters
+from worker.ledger.upkeep import counter_rows
 
 HOUR = int(NOW // 3600)
 
@@ -108,7 +108,7 @@ def test_folding_changes_no_count(ledger: Ledger, shop: Integration) -> None:
         write(ledger, [new(ledger, shop, str(number), qualities=("em", "ip_ua"))])
     before = read(ledger)
     with ledger.write() as connection:
-        assert counters.fold_counters(connection, "tally", since_hour=HOUR) == 8
+        assert counter_rows.fold_counters(connection, "tally", since_hour=HOUR) == 8
 
     assert before == read(ledger)
 

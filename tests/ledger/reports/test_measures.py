@@ -9,7 +9,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.reports.measures import Heartbeat, Histogram, Measured
 from worker.ledger.schema import heartbeat, measure
-from worker.ledger.upkeep import counters
+from worker.ledger.upkeep import counter_rows
 
 NOW = 1_900_000_000.0
 SECONDS = Histogram("seconds", (0.1, 1.0))
@@ -43,7 +43,7 @@ def test_folding_keeps_every_sum_in_one_row_for_each_kind(ledger: Ledger) -> Non
         _append(ledger, 0.05, 0.5, 7.0, refused=10)
     before = _found(ledger)
     with ledger.write() as connection:
-        saved = counters.fold_counters(connection, "measure")
+        saved = counter_rows.fold_counters(connection, "measure")
     after = _found(ledger)
 
     assert (before[2], saved, after[2]) == (12, 8, 4)

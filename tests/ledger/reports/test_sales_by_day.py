@@ -9,7 +9,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import sales_by_day
 from worker.ledger.reports.sales_by_day import MAX_THOUSANDTHS, Sale, SalesLine
 from worker.ledger.schema import sale
-from worker.ledger.upkeep import counters
+from worker.ledger.upkeep import counter_rows
 
 TODAY = int(NOW // 86_400)
 USD = Sale(TODAY, "USD", 129_990)
@@ -58,7 +58,7 @@ def test_folding_changes_no_sum(ledger: Ledger) -> None:
         add(ledger, USD, Sale(TODAY, "EUR", 20))
     before = books(ledger)
     with ledger.write() as connection:
-        assert counters.fold_counters(connection, "sale", 100) == 8
+        assert counter_rows.fold_counters(connection, "sale", 100) == 8
         assert connection.execute(select(func.count()).select_from(sale)).scalar_one() == 2
 
     assert books(ledger) == before
@@ -69,6 +69,6 @@ def test_no_sum_is_too_large_to_be_shown(ledger: Ledger) -> None:
     for _ in range(3):
         add(ledger, *many)
     with ledger.write() as connection:
-        assert counters.fold_counters(connection, "sale", 100) == 0
+        assert counter_rows.fold_counters(connection, "sale", 100) == 0
 
     assert books(ledger) == [SalesLine(TODAY, "checkout", "USD", 3_000, Decimal(MAX_THOUSANDTHS) * 3)]

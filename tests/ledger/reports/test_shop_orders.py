@@ -13,7 +13,7 @@ from worker.ledger.reports import shop_orders
 from worker.ledger.reports.shop_orders import Fate, OrderSum, ShopOrder
 from worker.ledger.schema import State
 from worker.ledger.schema import delivery as table
-from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep import person_rows
 
 DAY = int(NOW // 86_400)
 
@@ -157,5 +157,5 @@ def test_an_order_is_deleted_with_its_age_and_with_the_person_whose_it_is(ledger
     )
     with ledger.write() as connection:
         erased = list(connection.scalars(select(table.c.id)))
-        erasure.erase_deliveries(connection, ledger.vault, erased, NOW)
+        person_rows.erase_deliveries(connection, ledger.vault, erased, NOW)
     assert [one[0] for one in undelivered(ledger)] == ["ORD-2"]

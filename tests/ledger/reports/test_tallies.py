@@ -10,7 +10,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import overview, tallies
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.schema import rollup
-from worker.ledger.upkeep import counters
+from worker.ledger.upkeep import counter_rows
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -45,7 +45,7 @@ def test_minutes_of_yesterday_become_hours_with_the_same_sums(ledger: Ledger) ->
     with ledger.write() as connection:
         assert tallies.coarsen_rollups(connection, NOW, 1_000) > 20
         assert tallies.coarsen_rollups(connection, NOW, 1_000) == 0
-        counters.fold_counters(connection, "rollup", 100, int(NOW - 3 * DAY) // 3_600)
+        counter_rows.fold_counters(connection, "rollup", 100, int(NOW - 3 * DAY) // 3_600)
     with ledger.read() as connection:
         assert overview.moved_by_step(connection, NOW - 3 * DAY, HOUR) == before
 

@@ -20,7 +20,7 @@ from worker.ledger.intake import debug_inputs, visitors
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import debug_input, delivery, suppression
 from worker.ledger.schema import visitor as visitor_table
-from worker.ledger.upkeep import suppressions
+from worker.ledger.upkeep import suppressed_persons
 from worker.operations.caller import Caller
 from worker.operations.person import erasing, person_requests
 from worker.pinterest.user_data.hashing import hash_value
@@ -283,7 +283,7 @@ def test_what_waited_in_a_spool_while_its_person_was_erased_is_not_kept(
     }
     with ledger.write() as connection:
         for now, left in ((time.time() + 1, True), (time.time() + SPOOLED_SECONDS + 60, False)):
-            suppressions.drop_past_erasures(connection, now)
+            suppressed_persons.drop_past_erasures(connection, now)
             assert bool(connection.execute(select(suppression)).all()) is left
 
 

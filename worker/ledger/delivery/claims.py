@@ -22,8 +22,8 @@ from sqlalchemy import (
     update,
 )
 
+from worker.ledger.delivery.pending import KINDS, Kind, first_pending, is_pending_of
 from worker.ledger.intake import inbox
-from worker.ledger.reports.account_status import KINDS, Kind, first_pending, is_pending_of
 from worker.ledger.rows import chunks, has_passed, is_among
 from worker.ledger.schema import (
     IS_LIVE,

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, exists, func, select
+from sqlalchemy import Connection, Select, exists, func, select
 
+from worker.ledger.delivery.pending import KINDS, first_pending, pending_of_each
 from worker.ledger.schema import (
     IS_LIVE,
     IS_OPEN_UNINDEXED,
     IS_PENDING,
-    PENDING_ORDER,
     BatchStatus,
     ad_account,
     batch,
@@ -20,32 +20,6 @@ from worker.ledger.schema import (
     inbox,
     integration,
 )
-
-# Deliveries that may share a batch have the same kind: (test, offline).
-Kind = tuple[bool, bool]
-KINDS: tuple[Kind, ...] = ((False, False), (False, True), (True, False), (True, True))
-
-
-def is_pending_of(integration_number: Any, test: bool, offline: bool) -> ColumnElement[bool]:
-    """Return the condition for pending deliveries of one kind, with exactly the columns of their index."""
-    return and_(
-        delivery.c.integration_id == integration_number,
-        delivery.c.test == test,
-        delivery.c.offline == offline,
-        IS_PENDING,
-    )
-
-
-def _pending_of_each(column: ColumnElement[Any], test: bool, offline: bool) -> Select[Any]:
-    """Select a column of the pending deliveries of the outer statement's integration, in order."""
-    query = select(column).where(is_pending_of(integration.c.id, test, offline)).correlate(integration)
-    return query.order_by(PENDING_ORDER)
-
-
-def first_pending(column: ColumnElement[Any], test: bool, offline: bool) -> ScalarSelect[Any]:
-    """Select a column of that integration's first pending delivery, or NULL."""
-    return _pending_of_each(column, test, offline).limit(1).scalar_subquery()
-
 
 _PAUSED, _BREAKER = "paused", "breaker"
 
@@ -208,7 +182,7 @@ def _pending_by_account(connection: Connection, limit: int) -> dict[int, Waiting
 
 
 def _pending_of_kind(limit: int, test: bool, offline: bool) -> Select[Any]:
-    rows = _pending_of_each(delivery.c.accepted_at, test, offline).limit(limit).subquery()
+    rows = pending_of_each(delivery.c.accepted_at, test, offline).limit(limit).subquery()
     count = select(func.count()).select_from(rows).scalar_subquery()
     first = first_pending(delivery.c.accepted_at, test, offline)
     return select(integration.c.ad_account, count, first)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, extract, func, select
 
 from worker.ledger.delivery.failure_groups import needs_attention
+from worker.ledger.delivery.pending import KINDS, first_pending
 from worker.ledger.reports import tallies
-from worker.ledger.reports.account_status import KINDS, first_pending
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.rows import chunks
 from worker.ledger.schema import (

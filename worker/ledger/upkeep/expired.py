@@ -32,7 +32,7 @@ from worker.ledger.schema import (
     ui_session,
     visitor,
 )
-from worker.ledger.upkeep import suppressions
+from worker.ledger.upkeep import suppressed_persons
 from worker.ledger.vault import Vault
 
 _SECONDS_PER_DAY = 86_400
@@ -146,7 +146,7 @@ def purge_aged(connection: Connection, ended_before: float, now: float, limit: i
         "problem examples": problem_example.c.at < ended_before,
     }
     counts = {"credentials": _purge_credentials(connection, ended_before)}
-    suppressions.drop_past_erasures(connection, now)
+    suppressed_persons.drop_past_erasures(connection, now)
     for name, (key, column, bound) in large.items():
         old = select(key).where(column < bound).order_by(column).limit(limit)
         counts[name] = connection.execute(delete(key.table).where(key.in_(old))).rowcount

@@ -16,8 +16,8 @@ from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.rows import chunks
 from worker.ledger.setup import audit_log
-from worker.ledger.upkeep import erasure, suppressions
-from worker.ledger.upkeep.erasure import PersonalRow, ReducedPayload
+from worker.ledger.upkeep import person_rows, suppressed_persons
+from worker.ledger.upkeep.person_rows import PersonalRow, ReducedPayload
 from worker.ledger.vault import SealError
 from worker.pinterest.mapping.contract import has_identity
 from worker.pinterest.user_data.person_matching import (
@@ -44,9 +44,9 @@ _INBOX, _VISITORS, _DELIVERIES, _REDUCED = "inbox", "visitors", "deliveries", "r
 _Page = Callable[[Connection, Any, int], list[PersonalRow]]
 _PARTS: dict[str, tuple[_Page, Any, bytes]] = {
     # An event that leaves the inbox becomes deliveries, and its identity a visitor.
-    _INBOX: (erasure.inbox_rows_after, 0, inbox.BODY),
-    _VISITORS: (erasure.visitor_rows_after, b"", visitors.BODY),
-    _DELIVERIES: (erasure.delivery_rows_after, 0, PAYLOAD),
+    _INBOX: (person_rows.inbox_rows_after, 0, inbox.BODY),
+    _VISITORS: (person_rows.visitor_rows_after, b"", visitors.BODY),
+    _DELIVERIES: (person_rows.delivery_rows_after, 0, PAYLOAD),
 }
 
 
@@ -155,16 +155,16 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
         if not options.dry_run:
             options.sleep(_SETTLING_SECONDS)
     report.unreadable, report.found = len(search.unreadable), search.found
-    of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.signed_emails}
-    of_public = {suppressions.public_key(ledger.vault, key) for key in search.keys - search.proven}
+    of_emails = {suppressed_persons.identifier_key(ledger.vault, digest) for digest in search.signed_emails}
+    of_public = {suppressed_persons.public_key(ledger.vault, key) for key in search.keys - search.proven}
     report.keys, report.linked = search.proven | of_public | of_emails, set(search.linked)
     report.parts = {row_id: fields for row_id, (_, fields) in search.reduced.items()}
     if options.dry_run:
         with ledger.read() as connection:
-            report.debugged = erasure.count_debug_inputs(connection)
+            report.debugged = person_rows.count_debug_inputs(connection)
             for chunk in chunks(sorted(search.reduced)):
                 new = {row_id: search.reduced[row_id][0] for row_id in chunk}
-                preview = erasure.preview_erasure(connection, chunk, new)
+                preview = person_rows.preview_erasure(connection, chunk, new)
                 report.deliveries_by_state += preview.by_state
                 report.being_sent += len(preview.being_sent)
                 report.reduced |= preview.reduced
@@ -333,7 +333,7 @@ def _take(
     """
     now = ledger.now()
     if part == _INBOX:
-        report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
+        report.events += _write(ledger, lambda connection: person_rows.erase_events(connection, ids, now))
     elif part == _VISITORS:
         whole_ids = [key for key in ids if key not in search.linked]
         report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, whole_ids))
@@ -344,7 +344,7 @@ def _take(
         all_ids, payloads = [*ids, *reduced], {row_id: search.reduced[row_id][0] for row_id in reduced}
         erased = _write(
             ledger,
-            lambda connection: erasure.erase_deliveries(connection, ledger.vault, all_ids, now, payloads),
+            lambda connection: person_rows.erase_deliveries(connection, ledger.vault, all_ids, now, payloads),
         )
         report.deliveries_by_state += erased.by_state
         report.reduced |= erased.reduced
@@ -366,7 +366,7 @@ def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: ErasureReport) 
         report.visitors += len(ids)
     else:
         with ledger.read() as connection:
-            preview = erasure.preview_erasure(connection, ids)
+            preview = person_rows.preview_erasure(connection, ids)
         report.deliveries_by_state += preview.by_state
         return len(preview.being_sent)
     return 0
@@ -387,16 +387,16 @@ def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
 
 def _finish(connection: Connection, options: ErasureOptions, report: ErasureReport, now: float) -> None:
     """Empty the live debugger, and record the request and its figures; the audit log does not name the person."""
-    report.debugged = erasure.delete_debug_inputs(connection)
+    report.debugged = person_rows.delete_debug_inputs(connection)
     counts = report.counts()
     action = "erase" if options.suppression_id is None else "suppress"
     if options.suppression_id is None:
-        number = suppressions.add_request(connection, now, options.actor, action, options.proof, counts)
+        number = suppressed_persons.add_request(connection, now, options.actor, action, options.proof, counts)
         keys = report.keys | {bytes.fromhex(key) for key in options.proof}
-        suppressions.add_erasure(connection, keys, now, number)
+        suppressed_persons.add_erasure(connection, keys, now, number)
     else:
-        suppressions.add_suppressions(connection, report.keys, now, options.suppression_id)
-        suppressions.complete_request(connection, options.suppression_id, counts)
+        suppressed_persons.add_suppressions(connection, report.keys, now, options.suppression_id)
+        suppressed_persons.complete_request(connection, options.suppression_id, counts)
     changes = {name: [None, n] for name, n in counts.items()}
     audit_log.append_audit_entry(
         connection, now, options.actor, f"person.{action}", ", ".join(options.identifier_kinds), changes

@@ -12,7 +12,7 @@ from worker.ledger.delivery.new_deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.debug_inputs import INPUT
 from worker.ledger.rows import chunks
-from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep import person_rows
 from worker.ledger.vault import SealError
 from worker.pinterest.user_data.person_matching import Person, split_record
 
@@ -41,9 +41,11 @@ def read_rows(
     ids["linked"] = sorted(set(ids["visitors"]) & set(linked))
     ids["visitors"] = sorted(set(ids["visitors"]) - set(linked))
     with ledger.read() as connection:
-        events = [row for chunk in chunks(ids["inbox"]) for row in erasure.waiting_events(connection, chunk)]
+        events = [
+            row for chunk in chunks(ids["inbox"]) for row in person_rows.waiting_events(connection, chunk)
+        ]
         visitor_rows, partly = (
-            [row for chunk in chunks(ids[part]) for row in erasure.visitor_bodies(connection, chunk)]
+            [row for chunk in chunks(ids[part]) for row in person_rows.visitor_bodies(connection, chunk)]
             for part in ("visitors", "linked")
         )
         deliveries = [
@@ -57,7 +59,7 @@ def read_rows(
             for chunk in chunks(sorted(reduced))
             for row in find_deliveries.find_by_ids(connection, chunk)
         ]
-        debug_rows = erasure.debugged_events(connection)
+        debug_rows = person_rows.debugged_events(connection)
     return {
         "events": _unseal(ledger, events, inbox.BODY),
         "visitors": [

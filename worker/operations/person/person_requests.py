@@ -12,9 +12,9 @@ from typing import Any
 from worker.event.text import clean_text
 from worker.event.times import iso
 from worker.ledger.rows import iterate_pages
-from worker.ledger.upkeep import erasure as store_of_rows
-from worker.ledger.upkeep import suppressions as store
-from worker.ledger.upkeep.suppressions import PersonRequest
+from worker.ledger.upkeep import person_rows as store_of_rows
+from worker.ledger.upkeep import suppressed_persons as store
+from worker.ledger.upkeep.suppressed_persons import PersonRequest
 from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, InvalidError
 from worker.operations.person import erasing, exporting

@@ -30,7 +30,7 @@ from worker.ledger.schema import State
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
-from worker.ledger.upkeep import suppressions
+from worker.ledger.upkeep import suppressed_persons
 from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.pinterest.business_id import business_id, order_ids
 from worker.pinterest.custom_data.custom_data import read_order_id
@@ -92,7 +92,7 @@ class Destinations:
         self._targets: dict[str, list[Destination]] = {}
         self._unreadable: dict[str, dict[int, ConfigError]] = {}
         # Whether anyone is suppressed, or was erased after the earliest event: then events are compared with them.
-        self.screens = suppressions.any_suppressed(connection, earliest)
+        self.screens = suppressed_persons.any_suppressed(connection, earliest)
         for source_id in source_ids:
             source = sources.load_source(connection, source_id)
             if source is not None:

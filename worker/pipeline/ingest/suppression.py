@@ -12,7 +12,7 @@ from worker.event.received import Trust
 from worker.event.times import parse_time
 from worker.ledger.database import Ledger
 from worker.ledger.delivery.new_deliveries import NewDelivery
-from worker.ledger.upkeep import suppressions
+from worker.ledger.upkeep import suppressed_persons
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.person_matching import split_record
 from worker.pinterest.user_data.visitor import Visitor
@@ -105,10 +105,10 @@ def screen(
     device_keys = {named.device_key for named in events.values() if named.device_key is not None}
     records = {key: _named_in(record, key, key in user_keys) for key, record in visitors.items()}
     digests = {digest for named in (*events.values(), *records.values()) for digest in named.digests}
-    key_of = {digest: suppressions.identifier_key(ledger.vault, digest) for digest in digests}
+    key_of = {digest: suppressed_persons.identifier_key(ledger.vault, digest) for digest in digests}
     public = {named for named in (*events.values(), *records.values()) if not named.is_signed}
     of_public = {key for named in public for key in (named.user_key, named.device_key) if key is not None}
-    public_key_of = {key: suppressions.public_key(ledger.vault, key) for key in of_public}
+    public_key_of = {key: suppressed_persons.public_key(ledger.vault, key) for key in of_public}
     keys = {*key_of.values(), *user_keys, *device_keys, *visitors, *public_key_of.values()}
 
     def concerns(named: Named, active: Collection[bytes]) -> bool:
@@ -116,8 +116,8 @@ def screen(
         return _is_suppressed(named, key_of, active if named.is_signed else {*active, *linked_keys})
 
     with ledger.read() as connection:
-        requests = suppressions.find_suppressions(connection, keys)
-        erased = suppressions.find_erasures(connection, keys)
+        requests = suppressed_persons.find_suppressions(connection, keys)
+        erased = suppressed_persons.find_erasures(connection, keys)
     lifts = _lifted(events, key_of, requests)
     ends = {key: lifts[number].event_id for key, (_, number) in requests.items() if number in lifts}
     active = requests.keys() - ends.keys()
@@ -188,8 +188,8 @@ def _named_in(record: Mapping[str, Any], key: bytes, is_user: bool) -> Named:
 def lift(connection: Connection, lifts: Mapping[int, Lift], now: float) -> None:
     """End the suppressions of persons who consented again, and record why."""
     for number, end in sorted(lifts.items()):
-        if n := suppressions.lift_suppressions(connection, [number]):
+        if n := suppressed_persons.lift_suppressions(connection, [number]):
             counts = {"suppressed_keys": n}
-            suppressions.add_request(
-                connection, now, "a signed event", suppressions.CONSENT, end.keys, counts
+            suppressed_persons.add_request(
+                connection, now, "a signed event", suppressed_persons.CONSENT, end.keys, counts
             )

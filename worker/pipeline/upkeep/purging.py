@@ -12,7 +12,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines
 from worker.ledger.reports import data_problems, match_quality_counts, order_days, shop_orders, tallies
 from worker.ledger.setup import pinterest_connections
-from worker.ledger.upkeep import counters, expired, watermarks
+from worker.ledger.upkeep import counter_rows, expired, watermarks
 
 _ROWS_PER_STEP = 500
 # The next tick continues, so that one run does not block its queue.
@@ -77,16 +77,16 @@ def fold_counts(ledger: Ledger, now: float) -> int:
         lambda connection: match_quality_counts.split_combinations(connection, since_hour, _GROUPS_A_FOLD),
         lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD),
     ]
-    steps.extend(partial(_fold, counter, since_hour) for counter in counters.COUNTERS)
+    steps.extend(partial(_fold, counter, since_hour) for counter in counter_rows.COUNTERS)
     results = [_in_steps(ledger, step) for step in steps]
     if all(is_complete for _, is_complete in results):
         with ledger.write() as connection:
             watermarks.set_watermark(connection, _FOLDED, 0, now)
-    return sum(saved for saved, _ in results[-len(counters.COUNTERS) :])
+    return sum(saved for saved, _ in results[-len(counter_rows.COUNTERS) :])
 
 
 def _fold(counter: str, since_hour: int, connection: Connection) -> int:
-    return counters.fold_counters(connection, counter, _GROUPS_A_FOLD, since_hour)
+    return counter_rows.fold_counters(connection, counter, _GROUPS_A_FOLD, since_hour)
 
 
 def sum_order_days(ledger: Ledger, now: float) -> int:
