@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import unquote
 
 from worker.event.text import JUNK, clean_text
@@ -77,8 +76,8 @@ _STORED_KEYS = {"ip": "ip", "user_agent": "ua", "dfid": "df", "pin_unauth": "pu"
 _GPC_KEY = "gp"
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+# A named tuple, which takes a third of a frozen dataclass's time to make.
+class Received(NamedTuple):
     """How an event was received; the cookies are from the request, or from the response that just set them.
 
     ``gpc`` is the browser's Global Privacy Control.
