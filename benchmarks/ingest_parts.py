@@ -32,7 +32,7 @@ SEALING, STATEMENTS = "sealing, opening and keyed hashes", "SQL statements: buil
 REST = "the rest: rows read, order of the bulk, budget of an event"
 # Each part without the parts that it calls.
 PARTS: tuple[tuple[str, Any, str], ...] = (
-    ("mapping: from the event to the payload", outcomes, "map_event"),
+    ("mapping: from the event to the payload", outcomes, "map_events"),
     ("mapping: the payload's JSON", outcomes, "encode_payload"),
     ("parsing the event, finding its click ids", ingest_bulk, "open_row"),
     ("what is known of the visitor", BulkVisitors, "learn"),

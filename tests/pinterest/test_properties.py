@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from tests.pinterest.conftest import NOW, browser, server
 from tests.pinterest.strategies import EVENTS, JSON
 from worker.pinterest.mapping.call import Explanation, Options
-from worker.pinterest.mapping.mapping import Failed, Mapped, encode_payload, map_event
+from worker.pinterest.mapping.mapping import Failed, Mapped, encode_payload, map_event, map_events
 from worker.pinterest.user_data.visitor import Visitor, apply_identify, with_click_ids
 
 # Pinterest's published schema, which is independent of the mapping.
@@ -128,3 +128,13 @@ def test_any_products_can_be_mapped(mapping: Literal["signal", "pinterest"], pro
         ids = {content["id"] for content in data.get("contents", ()) if "id" in content}
         assert ids == set(data.get("content_ids", ()))
         assert ("num_items" in data) == bool(data) or mapping == "pinterest"
+
+
+@UNHURRIED
+@given(st.lists(st.tuples(EVENTS, RECEIVED, OPTIONS, DEFAULTS), max_size=8))
+def test_events_that_are_mapped_together_have_the_outcomes_that_each_has_alone(events: list[Any]) -> None:
+    arguments = [
+        (event, received, Visitor.EMPTY, options, NOW, default, None)
+        for event, received, options, default in events
+    ]
+    assert map_events(arguments) == [map_event(*of_one) for of_one in arguments]

@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from worker.ledger.vault import SealError, Vault
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest import cpu_budget
 from worker.pipeline.ingest import ingest_bulk as stage
+from worker.pipeline.ingest import outcomes as outcomes_module
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 JANE, JOHN = (hash_value("em", f"{name}@example.com") for name in ("jane", "john"))
@@ -305,6 +307,63 @@ def test_a_mapping_error_parks_its_row_alone_and_tells_nothing_personal(
     ingest(ledger, ids)
     assert outcomes(ledger)["m2"] == "pending"
     close(ledger)
+
+
+def test_an_event_that_fails_while_several_are_mapped_together_harms_no_other(
+    sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    map_events, sizes = outcomes_module.map_events, []
+
+    def fail_for_two(events: Any) -> Any:
+        events = list(events)
+        sizes.append(len(events))
+        if "m2" in [event["messageId"] for event, *_ in events]:
+            raise ZeroDivisionError
+        return map_events(events)
+
+    monkeypatch.setattr(outcomes_module, "map_events", fail_for_two)
+    ids = take_in(ledger, order("1"), order("2"), order("3"))
+    ingest(ledger, ids)
+    assert outcomes(ledger) == {"m1": "pending", "m3": "pending"}
+    assert parked(ledger) == {ids[1]: "The worker could not map the event (ZeroDivisionError)."}
+    assert sizes == [3, 1, 1, 1]
+
+
+def test_events_that_take_long_together_are_mapped_alone(
+    sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    map_events, sizes = outcomes_module.map_events, []
+
+    def note_size(events: Any) -> Any:
+        events = list(events)
+        sizes.append(len(events))
+        return map_events(events)
+
+    monkeypatch.setattr(outcomes_module, "map_events", note_size)
+    monkeypatch.setattr(stage, "_MAX_SECONDS_TOGETHER", 0.0)
+    ingest(ledger, take_in(ledger, order("1"), order("2")))
+    assert outcomes(ledger) == {"m1": "pending", "m2": "pending"}
+    assert sizes == [2, 1, 1]
+
+
+def test_blocks_of_events_grow_while_they_are_quick_and_large_events_are_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sizes(*bodies: int) -> list[int]:
+        rows = [(SimpleNamespace(body=b" " * size), True) for size in bodies]
+        blocks = list(stage._blocks(rows))  # type: ignore[arg-type]
+        assert [row for block in blocks for row in block] == rows
+        return list(map(len, blocks))
+
+    assert sizes() == []
+    assert sizes(*[1000] * 200) == [8, 16, 32, 64, 64, 16]
+    assert sizes(9000, 9000, 10, 10, 9000, 10) == [1, 1, 2, 1, 1]
+    monkeypatch.setattr(stage, "_BLOCK_SECONDS", 0.0)
+    assert sizes(*[1000] * 10) == [8, 1, 1]
 
 
 def test_an_event_that_takes_too_much_processor_time_is_parked_and_the_others_go_on(

@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from worker.ledger.setup import integrations
 from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.monitoring import tracing
 from worker.pinterest.mapping.call import Explanation
+from worker.pinterest.mapping.mapping import Outcome
 from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest import lease_holder, order_clicks
 from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row, open_rows
@@ -34,7 +35,13 @@ from worker.pipeline.ingest.cpu_budget import CostlyEventError, within_budget
 from worker.pipeline.ingest.debugging import Decision, decision_of, seal_debug_input
 from worker.pipeline.ingest.fair_scheduler import Chunk, ChunkResult, FairScheduler, mapping_order, rows_left
 from worker.pipeline.ingest.order_clicks import ClickIdsOfOrders
-from worker.pipeline.ingest.outcomes import BulkVisitors, Destinations, read_visitors, to_deliveries
+from worker.pipeline.ingest.outcomes import (
+    BulkVisitors,
+    Destinations,
+    map_together,
+    read_visitors,
+    to_deliveries,
+)
 from worker.pipeline.ingest.quotas import NewVisitors, visitor_quotas
 from worker.pipeline.ingest.suppression import Lift, Named, Screening, lift, named_by, screen
 from worker.pipeline.missing_key import report_missing_key
@@ -88,22 +95,13 @@ class _BulkResult:
     last_source: str | None = None
     visitors: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
-    def leave_out(self, screening: Screening) -> None:
-        """Keep nothing of the events and visitors of suppressed persons."""
-        for event_id in screening.events:
-            event = self.mapped[event_id]
-            self.mapped[event_id] = _MappedEvent(event.source_id, tallies.EVENT_ERASED, [], ())
-        for key in screening.visitors:
-            del self.visitors[key]
-        self.visitors |= screening.signed_visitors
-
 
 def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
     """Map the events of these inbox rows and write the results, normally in one transaction.
 
-    When mapping takes long or the queue is backed up, the run takes turns between sources (`turns`) and may also
-    process other rows. Safe to repeat: rows that another worker finished are skipped. Returns the number of
-    events and deliveries per outcome of the tallies.
+    When mapping takes long or the queue is backed up, the run takes turns between sources (`fair_scheduler`) and
+    may also process other rows. Safe to repeat: rows that another worker finished are skipped. Returns the number
+    of events and deliveries per outcome of the tallies.
     """
     outcomes: Counter[str] = Counter()
     process_leases = lease_holder.process_leases(ledger)
@@ -197,7 +195,7 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
             for event_id, reason in sorted(bulk.costly.items()):
                 inbox.park_event(connection, event_id, reason)
     screening = _screen(ledger, bulk) if destinations.screens else Screening()
-    bulk.leave_out(screening)
+    _leave_out(screening, bulk)
     new_visitors = _new_visitors(ledger, bulk, stored, destinations)
     outcomes = _write(ledger, bulk, stored, new_visitors, screening.lifted)
     if (tracer := tracing.tracer()) is not None:
@@ -223,6 +221,16 @@ def _screen(ledger: Ledger, bulk: _BulkResult) -> Screening:
     return replace(screening, events=screening.events - (facts.keys() - held_ids))
 
 
+def _leave_out(screening: Screening, bulk: _BulkResult) -> None:
+    """Keep nothing of the events and visitors of suppressed persons."""
+    for event_id in screening.events:
+        event = bulk.mapped[event_id]
+        bulk.mapped[event_id] = _MappedEvent(event.source_id, tallies.EVENT_ERASED, [], ())
+    for key in screening.visitors:
+        del bulk.visitors[key]
+    bulk.visitors |= screening.signed_visitors
+
+
 def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
     return {key for row in rows for key in (row.anonymous_key, row.user_key) if key is not None}
 
@@ -243,70 +251,174 @@ def _map_all(
     bulk = _BulkResult()
     bulk_visitors = BulkVisitors(read_visitors(vault, stored))
     start = time.monotonic()
-    for place, (row, is_own) in enumerate(rows):
+    place = 0
+    for block in _blocks(rows):
         spent_seconds = time.monotonic() - start
         if spent_seconds > _SLICE_SECONDS and (bulk.last_source or spent_seconds > _STALL_SECONDS):
-            bulk.left = rows_left(rows[place:], stalled=None if bulk.last_source else row.source_id)
+            bulk.left = rows_left(rows[place:], stalled=None if bulk.last_source else block[0][0].source_id)
             break
-        event, of_order = events.pop(row.id, None), clicks.get(row.id, {})
-        _map_one(vault, row, event, is_own, bulk, bulk_visitors, destinations, of_order, now)
+        place += len(block)
+        learned = _learn(vault, block, events, bulk, bulk_visitors, destinations)
+        _map_learned(vault, learned, bulk, destinations, clicks, now)
+        own_sources = [row.source_id for row, is_own in block if is_own]
+        bulk.last_source = own_sources[-1] if own_sources else bulk.last_source
     bulk.visitors = {key: record.to_dict() for key, record in bulk_visitors.changed().items()}
     return bulk
 
 
-def _map_one(
+# Events are mapped together, because the processor repeats a step faster than it changes between steps. A block
+# grows while blocks take less than this; a large event is mapped alone.
+_FIRST_BLOCK, _LARGEST_BLOCK, _BLOCK_SECONDS, _LARGEST_BODY_TOGETHER = 8, 64, 0.1, 8192
+# A block that takes longer to map has an event that is to be found.
+_MAX_SECONDS_TOGETHER = 0.5
+
+
+def _blocks(rows: Sequence[tuple[Waiting, bool]]) -> Iterator[Sequence[tuple[Waiting, bool]]]:
+    """Yield the rows in blocks, as large as the time that the blocks before took allows."""
+    start, size = 0, _FIRST_BLOCK
+    while start < len(rows):
+        end = start + 1
+        if len(rows[start][0].body) <= _LARGEST_BODY_TOGETHER:
+            while end < min(start + size, len(rows)) and len(rows[end][0].body) <= _LARGEST_BODY_TOGETHER:
+                end += 1
+        began = time.monotonic()
+        yield rows[start:end]
+        size = min(2 * size, _LARGEST_BLOCK) if time.monotonic() - began < _BLOCK_SECONDS else 1
+        start = end
+
+
+class _Learned(NamedTuple):
+    """Hold an event with its visitor; ``facts`` is the visitor without what only public calls said."""
+
+    opened: OpenedEvent
+    visitor: Visitor
+    facts: Visitor
+
+
+def _learn(
     vault: Vault,
-    row: Waiting,
-    opened: OpenedEvent | None,
-    is_own: bool,
+    block: Sequence[tuple[Waiting, bool]],
+    events: dict[int, OpenedEvent],
     bulk: _BulkResult,
     bulk_visitors: BulkVisitors,
     destinations: Destinations,
-    clicks: Mapping[int, Visitor],
+) -> list[_Learned]:
+    """Open rows and update their visitors; return the own ones."""
+    opened_rows: list[tuple[OpenedEvent, bool]] = []
+    for row, is_own in block:
+        try:
+            opened = events.pop(row.id) if row.id in events else open_row(vault, row)
+            if groups := destinations.consent_groups(row.source_id):
+                opened = opened._replace(consent_groups=groups)
+            opened_rows.append((opened, is_own))
+        except Exception as error:
+            if _concerns_bulk(error):
+                raise
+            _note_error(error, row, bulk, is_own=is_own)
+    learned = []
+    for opened, is_own in opened_rows:
+        source_id = opened.row.source_id
+        try:
+            visitor = bulk_visitors.learn(opened, destinations.default_country(source_id), keep=is_own)
+            if is_own:
+                is_screened = destinations.screens and opened.trust is Trust.SIGNED
+                facts = bulk_visitors.signed_facts(opened, visitor) if is_screened else visitor
+                learned.append(_Learned(opened, visitor, facts))
+        except Exception as error:
+            if _concerns_bulk(error):
+                raise
+            _note_error(error, opened.row, bulk, is_own=is_own)
+    return learned
+
+
+def _map_learned(
+    vault: Vault,
+    learned: Sequence[_Learned],
+    bulk: _BulkResult,
+    destinations: Destinations,
+    clicks: ClickIdsOfOrders,
     now: float,
 ) -> None:
+    outcomes = _map_together(learned, destinations, clicks, now) if len(learned) > 1 else {}
+    for known in learned:
+        row = known.opened.row
+        try:
+            of_order, own = clicks.get(row.id, {}), outcomes.get(row.id, {})
+            bulk.mapped[row.id] = _map_own(known, destinations, of_order, own, vault, now)
+        except Exception as error:
+            if _concerns_bulk(error):
+                raise
+            _note_error(error, row, bulk, is_own=True)
+
+
+def _map_together(
+    learned: Sequence[_Learned], destinations: Destinations, clicks: ClickIdsOfOrders, now: float
+) -> dict[int, dict[int, list[Outcome]]]:
+    """Return the outcomes of events by inbox id and integration.
+
+    It is empty if an event fails or all of them take long: each is then mapped alone, which finds the event.
+    """
+    places, events = [], []
+    for opened, visitor, _ in learned:
+        row = opened.row
+        if destinations.debug_until(row.source_id) > now or row.parked_for is not None:
+            continue
+        for target in destinations.of(row.source_id):
+            number = target.integration.number
+            of_order = clicks.get(row.id, {}).get(number)
+            places.append((row.id, number))
+            events.append((target, opened, order_clicks.with_click_ids_of_order(visitor, opened, of_order)))
+    start = time.thread_time()
     try:
-        opened = opened or open_row(vault, row)
-        if groups := destinations.consent_groups(row.source_id):
-            opened = opened._replace(consent_groups=groups)
-        visitor = bulk_visitors.learn(opened, destinations.default_country(row.source_id), keep=is_own)
-        if is_own:
-            is_screened = destinations.screens and opened.trust is Trust.SIGNED
-            facts = bulk_visitors.signed_facts(opened, visitor) if is_screened else visitor
-            bulk.mapped[row.id] = _map_own(opened, visitor, facts, destinations, clicks, vault, now)
-    except CostlyEventError as error:
+        mapped = map_together(events, now)
+    except Exception as error:  # noqa: BLE001 - reported where the event is mapped alone
+        log.debug("mapped_alone", events=len(events), error=logs.error_location(error))
+        return {}
+    if time.thread_time() - start > _MAX_SECONDS_TOGETHER:
+        return {}
+    outcomes: dict[int, dict[int, list[Outcome]]] = defaultdict(dict)
+    for (row_id, number), of_event in zip(places, mapped, strict=True):
+        outcomes[row_id][number] = of_event
+    return outcomes
+
+
+def _concerns_bulk(error: Exception) -> bool:
+    return _concerns_all(error) and not isinstance(error, CostlyEventError)
+
+
+def _note_error(error: Exception, row: Waiting, bulk: _BulkResult, *, is_own: bool) -> None:
+    """Park the event of a row for what is wrong with it."""
+    if isinstance(error, CostlyEventError):
         log.error("event_too_costly", inbox_id=row.id, seconds=round(error.seconds, 3))
         bulk.costly[row.id] = str(error)
-    except UnreadableError as error:
+    elif isinstance(error, UnreadableError):
         if is_own:
             bulk.parked[row.id] = str(error)
-    except Exception as error:
-        if _concerns_all(error):
-            raise
+    else:
         # A bug must not lose the event: the row is parked until a fixed version can map it. Only the exception
         # type is logged, because its text could contain personal data.
         log.error("mapping_error", inbox_id=row.id, error=logs.error_location(error))
         if is_own:
             bulk.parked[row.id] = _could_not_map(error)
-    if is_own:
-        bulk.last_source = row.source_id
 
 
 def _map_own(
-    opened: OpenedEvent,
-    visitor: Visitor,
-    facts: Visitor,
+    known: _Learned,
     destinations: Destinations,
     clicks: Mapping[int, Visitor],
+    outcomes: Mapping[int, list[Outcome]],
     vault: Vault,
     now: float,
 ) -> _MappedEvent:
-    """Map an event within its budget; ``facts`` is its visitor without what only public calls said."""
-    from_facts = partial(_map_event, opened, facts, destinations, clicks, vault, now)
-    if facts is visitor or renews_consent(opened.event):
+    """Map an event within its budget; ``outcomes`` are those that it has already."""
+    opened, visitor, facts = known
+    from_facts = partial(_map_event, opened, facts, destinations, clicks, {}, vault, now)
+    map_event = partial(_map_event, opened, visitor, destinations, clicks, outcomes, vault, now)
+    if facts is visitor:
+        return within_budget(map_event, _count_deliveries)
+    if renews_consent(opened.event):
         # What others said does not decide whose suppression a new consent ends.
         return within_budget(from_facts, _count_deliveries)
-    map_event = partial(_map_event, opened, visitor, destinations, clicks, vault, now)
     return within_budget(map_event, _count_deliveries)._replace(from_signed=from_facts)
 
 
@@ -319,6 +431,7 @@ def _map_event(
     visitor: Visitor,
     destinations: Destinations,
     clicks: Mapping[int, Visitor],
+    outcomes: Mapping[int, list[Outcome]],
     vault: Vault,
     now: float,
 ) -> _MappedEvent:
@@ -336,9 +449,10 @@ def _map_event(
                 continue
             explanation = Explanation() if debugged else None
             try:
-                of_order = clicks.get(target.integration.number)
-                own_visitor = order_clicks.with_click_ids_of_order(visitor, opened, of_order)
-                new += to_deliveries(target, opened, own_visitor, vault, now, explanation)
+                number = target.integration.number
+                own_visitor = order_clicks.with_click_ids_of_order(visitor, opened, clicks.get(number))
+                own = outcomes.get(number)
+                new += to_deliveries(target, opened, own_visitor, vault, now, explanation, own)
             except Exception as error:
                 if _concerns_all(error):
                     raise

@@ -43,7 +43,7 @@ from worker.pinterest.mapping.mapping import (
     Mapped,
     Outcome,
     encode_payload,
-    map_event,
+    map_events,
 )
 from worker.pinterest.signed_only import drop_signed_only
 from worker.pinterest.user_data.visitor import (
@@ -177,6 +177,24 @@ _FIRST_DAY = date(1970, 1, 1).toordinal()
 _LATEST = 2**32
 
 
+def map_together(
+    events: Iterable[tuple[Destination, OpenedEvent, Visitor]], now: float, explain: Explanation | None = None
+) -> list[list[Outcome]]:
+    """Return the outcomes of several events, each with its integration and its visitor, in their order."""
+    return map_events(
+        (
+            opened.event,
+            opened.received,
+            visitor,
+            target.options,
+            now,
+            target.source.default_consent(opened.received.channel),
+            explain,
+        )
+        for target, opened, visitor in events
+    )
+
+
 def to_deliveries(
     target: Destination,
     opened: OpenedEvent,
@@ -184,12 +202,11 @@ def to_deliveries(
     vault: Vault,
     now: float,
     explain: Explanation | None = None,
+    outcomes: list[Outcome] | None = None,
 ) -> list[NewDelivery]:
-    """Map one event for one integration; payloads come back sealed."""
-    default_consent = target.source.default_consent(opened.received.channel)
-    outcomes = map_event(
-        opened.event, opened.received, visitor, target.options, now, default_consent, explain
-    )
+    """Map one event for one integration, unless it has its outcomes already; payloads come back sealed."""
+    if outcomes is None:
+        (outcomes,) = map_together([(target, opened, visitor)], now, explain)
     names = target.source.options.get("signed_only_events")
     if names and opened.trust is not _SIGNED:
         outcomes = drop_signed_only(outcomes, names, target.options)

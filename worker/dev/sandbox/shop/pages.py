@@ -102,10 +102,6 @@ class _Entry:
     key: str
     cart: tuple[_Product, ...] = field(default=())
 
-    def holding(self, *cart: _Product) -> "_Entry":
-        """Return the entry with another cart."""
-        return replace(self, cart=cart[-_MOST_IN_CART:])
-
     def link(self, path: str, **more: str) -> str:
         """Return the address of a page of the shop."""
         parameters = {"collector": self.collector, "key": self.key}
@@ -135,7 +131,7 @@ def _read_entry(query: Mapping[str, str], host: str) -> _Entry:
     if not _is_key(query["key"]):
         raise _EntryError("The pipeline key must be like dk_test_ and some letters and digits.")
     cart = [_PRODUCTS[sku] for sku in query.get("cart", "").split(",") if sku in _PRODUCTS]
-    return _Entry(f"{scheme}://{name}{port or ''}", query["key"]).holding(*cart)
+    return _Entry(f"{scheme}://{name}{port or ''}", query["key"], tuple(cart[-_MOST_IN_CART:]))
 
 
 def _read_order(query: Mapping[str, str]) -> str | None:
@@ -206,7 +202,7 @@ def _product(request: Request, entry: _Entry) -> Response:
     product = _PRODUCTS.get(request.query.get("sku", ""))
     if product is None:
         return http_server.error(404)
-    full = entry.holding(*entry.cart, product)
+    full = replace(entry, cart=(*entry.cart, product)[-_MOST_IN_CART:])
     button = _link(
         full.link(_CART), "Add to cart", {"class": "button", "data-event": json.dumps(_cart_event(product))}
     )
@@ -240,7 +236,7 @@ def _order(request: Request, entry: _Entry) -> Response:
         "to advertising nothing arrives there. Load this page again: it sends the order again with the same "
         "event id, which counts once.</p>"
     )
-    return _show(entry.holding(), "Thank you", body, _order_event(order_id, entry.cart))
+    return _show(replace(entry, cart=()), "Thank you", body, _order_event(order_id, entry.cart))
 
 
 def _lines(entry: _Entry) -> str:
