@@ -10,7 +10,7 @@ from tests.integration.shop import Shop
 from tests.integration.stack import Plan, Stack
 
 # What an installation has where its settings say nothing; the tests' own stack is quicker to batch and to retry.
-# But for the limit on public events: a few senders here stand for all visitors of many shops.
+# But for the limit on public events: a few senders here represent all visitors of many shops.
 AS_SHIPPED = {"BATCH_INTERVAL": "1", "RETRY_BACKOFF_BASE": "4", "PUBLIC_EVENTS_PER_SECOND": "1000000"}
 
 

@@ -61,5 +61,5 @@ UNUSED_LOGIN_SECONDS = 1 * _DAY
 
 # The cookies `_pin_unauth` and `_epik`: a click id counts for about a year.
 CLICK_COOKIE_SECONDS = 365 * _DAY
-# The cookie of a browser in which a user has signed in, so that nobody's guesses delay the next sign-in.
+# The cookie of a browser in which a user has signed in, so that another person's guesses do not delay the next sign-in.
 KNOWN_BROWSER_SECONDS = 90 * _DAY

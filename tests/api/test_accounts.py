@@ -1,4 +1,4 @@
-"""Ad accounts over HTTP: how they stand, paused, resumed, made faster or slower."""
+"""Ad accounts over HTTP: their state, paused, resumed, made faster or slower."""
 
 from typing import Any
 

@@ -390,7 +390,7 @@ def lived_in(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def addresses(page: Page) -> list[str]:
-    """Return all pages, with those that stand for one thing."""
+    """Return all pages, with those of one object."""
     found = list(PAGES)
     for path, start in (
         ("/integrations", "/int"),

@@ -76,7 +76,7 @@ def mapped(shell: Shell) -> dict[str, Any]:
 
 
 def test_json_lines_wait_in_the_inbox_as_offline_events(shell: Shell) -> None:
-    assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])) == "Took 2 events.\n"
+    assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])) == "Imported 2 events.\n"
     assert [event["properties"]["order_id"] for event in waiting(shell)] == ["ORD-1", "ORD-2"]
     assert {event["context"]["action_source"] for event in waiting(shell)} == {"offline"}
 
@@ -90,7 +90,7 @@ def test_what_comes_out_of_a_file_counts_as_signed(shell: Shell) -> None:
 def test_running_it_again_takes_nothing_and_a_longer_file_only_what_is_new(shell: Shell) -> None:
     shell.good("send", "-", stdin=text_of([sale(1), sale(2)]))
     again = shell.good("send", "-", stdin=text_of([sale(3), sale(2), sale(1)]))
-    assert again == "Took 1 event.\n2 lines were skipped: imported before, or equal to another line.\n"
+    assert again == "Imported 1 event.\n2 lines were skipped: imported before, or equal to another line.\n"
     assert len(waiting(shell)) == 3
     assert shell.good("books").endswith("The books balance.\n")
 
@@ -99,12 +99,14 @@ def test_what_was_taken_stays_known_when_it_has_left_the_inbox(shell: Shell) -> 
     shell.good("send", "-", stdin=text_of([sale(1)]))
     with shell.ledger.write() as connection:
         connection.execute(inbox_table.delete())
-    assert shell.good("send", "-", stdin=text_of([sale(1)])).startswith("Took 0 events.")
+    assert shell.good("send", "-", stdin=text_of([sale(1)])).startswith("Imported 0 events.")
 
 
 def test_two_lines_alike_are_one_event_in_whatever_order_their_fields_stand(shell: Shell) -> None:
     other_order = dict(reversed(sale(1).items()))
-    assert shell.good("send", "-", stdin=text_of([sale(1), other_order])).startswith("Took 1 event.\n1 line")
+    assert shell.good("send", "-", stdin=text_of([sale(1), other_order])).startswith(
+        "Imported 1 event.\n1 line"
+    )
 
 
 def test_the_event_id_follows_from_the_content_in_any_ledger(shell: Shell) -> None:
@@ -125,7 +127,7 @@ def test_csv_becomes_what_pinterest_gets(shell: Shell) -> None:
     done = shell.good(
         "send", "-", "--event", "Order Completed", "--column", "Customer=email", stdin=header + row
     )
-    assert done == "Took 1 event.\n"
+    assert done == "Imported 1 event.\n"
     payload = mapped(shell)
     assert (payload["event_name"], payload["action_source"]) == ("checkout", "offline")
     assert payload["custom_data"]["value"] == "129.99"
@@ -158,7 +160,7 @@ def test_what_a_spreadsheet_saves_becomes_what_pinterest_gets(shell: Shell) -> N
         *(part for column in columns for part in ("--column", column)),
         stdin="\r\n".join(rows).encode("cp1252"),
     )
-    assert done == "Took 1 event.\n"
+    assert done == "Imported 1 event.\n"
     payload = mapped(shell)
     assert payload["event_time"] == int(when.timestamp()) // 60 * 60
     assert payload["custom_data"]["value"] == "1299"
@@ -190,7 +192,7 @@ def test_an_encoding_that_was_not_told_is_asked_for(shell: Shell) -> None:
     text = f"event,time,city\nA,{moment()},Köln\nA,{moment()},Bonn\n".encode("cp1252")
     done = shell.run("send", "-", stdin=text)
     assert "line 2: the row is not in UTF-8: say with --encoding what it is in, like cp1252." in done.output
-    assert done.stdout.startswith("Took 1 event.\n1 line is wrong.\n")
+    assert done.stdout.startswith("Imported 1 event.\n1 line is wrong.\n")
 
 
 def test_a_wrong_line_is_named_with_its_field_and_costs_no_other(shell: Shell) -> None:
@@ -203,13 +205,13 @@ def test_a_wrong_line_is_named_with_its_field_and_costs_no_other(shell: Shell) -
     assert "line 4: event must be an object." in done.output
     assert "line 5: timestamp must be a time in ISO 8601" in done.output
     assert "line 6: the line is not JSON" in done.output
-    assert done.stdout.endswith("Took 1 event.\n5 lines are wrong.\n")
+    assert done.stdout.endswith("Imported 1 event.\n5 lines are wrong.\n")
     assert len(waiting(shell)) == 1
 
 
 def test_a_mended_line_is_taken_beside_those_that_were(shell: Shell) -> None:
     shell.run("send", "-", stdin=text_of([sale(1), sale(2, timestamp=None)]))
-    assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])).startswith("Took 1 event.\n")
+    assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])).startswith("Imported 1 event.\n")
 
 
 def test_an_event_that_is_too_large_is_named(shell: Shell) -> None:
@@ -221,7 +223,7 @@ def test_a_dry_run_takes_nothing_and_tells_the_same(shell: Shell) -> None:
     shell.good("send", "-", stdin=text_of([sale(1)]))
     done = shell.run("send", "--dry-run", "-", stdin=text_of([sale(1), sale(2), 5]))
     assert done.stdout.endswith(
-        "Would take 1 event.\n1 line was skipped: imported before, or equal to another line.\n"
+        "Would import 1 event.\n1 line was skipped: imported before, or equal to another line.\n"
         "1 line is wrong.\n"
     )
     assert len(waiting(shell)) == 1
@@ -230,7 +232,7 @@ def test_a_dry_run_takes_nothing_and_tells_the_same(shell: Shell) -> None:
 def test_several_files_are_taken_one_after_the_other(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(text_of([sale(1)]))
     (tmp_path / "b.csv").write_text(f"event,time,total\nOrder Completed,{moment()},5\n")
-    assert shell.good("send", str(tmp_path / "a.jsonl"), str(tmp_path / "b.csv")) == "Took 2 events.\n"
+    assert shell.good("send", str(tmp_path / "a.jsonl"), str(tmp_path / "b.csv")) == "Imported 2 events.\n"
 
 
 def test_a_file_that_cannot_be_read_is_told_in_a_sentence(shell: Shell) -> None:
@@ -255,7 +257,7 @@ def test_the_source_has_to_be_named_where_there_are_two(shell: Shell) -> None:
     done = shell.run("send", "-", stdin=text_of([sale(1)]))
     assert done.output == f"Error: Choose a source with --source. Sources: src_2, {_SOURCE_ID}.\n"
     assert shell.run("send", "-", "--source", "src_3").output.startswith("Error: There is no source src_3.")
-    assert shell.good("send", "-", "--source", "src_2", stdin=text_of([sale(1)])) == "Took 1 event.\n"
+    assert shell.good("send", "-", "--source", "src_2", stdin=text_of([sale(1)])) == "Imported 1 event.\n"
 
 
 def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +272,7 @@ def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.Monk
     done = shell.good("send", "-", stdin=text_of([sale(1)]))
     assert 5 in slept
     assert "Waiting: Too many events of this source wait to be processed" in done
-    assert "Took 1 event.\n" in done
+    assert "Imported 1 event.\n" in done
 
 
 def test_killed_at_any_moment_and_run_again_it_takes_each_line_once(shell: Shell, tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def test_killed_at_any_moment_and_run_again_it_takes_each_line_once(shell: Shell
     assert 500 < before < 20_000
     assert _count(shell, inbox_table) == before
     done = shell.good("send", str(file))
-    assert done.startswith(f"Took {20_000 - before:,} events.")
+    assert done.startswith(f"Imported {20_000 - before:,} events.")
     assert _count(shell, inbox_table) == _count(shell, taken_line) == 20_000
 
 

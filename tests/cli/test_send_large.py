@@ -73,12 +73,12 @@ def test_a_hundred_thousand_lines_are_each_taken_once(
     assert KILLED_BEYOND[-1] < before < LINES - len(BAD)
     with _send(file, environment) as sending:
         said, errors = sending.communicate(timeout=100)
-    assert said.startswith(f"Took {LINES - len(BAD) - before:,} events.\n")
+    assert said.startswith(f"Imported {LINES - len(BAD) - before:,} events.\n")
     assert [line for line in errors.splitlines() if ", line " in line] == [
         f"{file}, line {n + 2}: the row has 6 cells, and the header 7." for n in BAD
     ]
     with _send(file, environment) as sending:
-        assert sending.communicate(timeout=100)[0].startswith("Took 0 events.\n")
+        assert sending.communicate(timeout=100)[0].startswith("Imported 0 events.\n")
     assert _count(ledger, inbox) == _count(ledger, taken_line) == LINES - len(BAD)
     assert len(_order_ids(ledger)) == LINES - len(BAD)
 

@@ -32,7 +32,7 @@ CONSENT = {"consent": {"advertising": True}}
 
 @dataclass
 class Clock:
-    """Stand in for `time.time`."""
+    """Replace `time.time`."""
 
     at: float = NOW
 
@@ -42,7 +42,7 @@ class Clock:
 
 @dataclass
 class Hints:
-    """Stand in for `HintPublisher.offer`."""
+    """Replace `HintPublisher.offer`."""
 
     offered: list[list[int]] = field(default_factory=list)
 

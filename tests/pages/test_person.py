@@ -46,7 +46,7 @@ def test_an_export_is_a_file_of_json(pages: Pages, ledger: Ledger, shop: Integra
     ("given", "sentence"),
     [
         ({"action": "count"}, "Must be given, or another identifier."),
-        (KIM | {"action": "forget"}, "Must be one of the list."),
+        (KIM | {"action": "forget"}, "Must be one of the listed actions."),
         ({"email_hashes": "abc", "action": "count"}, "SHA-256"),
     ],
 )

@@ -20,7 +20,7 @@ ACCESS = {
     "none": """
     health.get_healthz health.get_readyz ui.static ui.sign_in_page ui.connect_back_page
     """,
-    # These check a token themselves: tests/monitoring/test_metrics.py and tests/pages/test_signing.py.
+    # These check a token themselves: tests/monitoring/test_metrics.py and tests/pages/test_sign_in.py.
     "own": "metrics.get_metrics ui.post_sign_in",
     "viewer": """
     api-docs.openapi_json api-docs.openapi_swagger_ui swagger-assets.get_docs_file

@@ -59,7 +59,7 @@ def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]
             position, leased_until = watermarks.read_watermark(connection, name)
             if now < leased_until <= now + _LEASE_SECONDS:
                 return count
-            # A channel that is new hears of what is new.
+            # A new channel gets only recent notices.
             since = now - (_GIVE_UP_SECONDS if position or leased_until else _NEW_CHANNEL_SECONDS)
             notice = alerts.next_notice(connection, position, since)
             if notice is None:

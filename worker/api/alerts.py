@@ -22,7 +22,7 @@ class _AlertAnswer(Shape):
 
 
 class _NoticeAnswer(Shape):
-    """A notice of one change. ``told_at`` is when the webhook accepted it."""
+    """A notice of one change."""
 
     id = Integer()
     at = Timestamp()
@@ -32,7 +32,7 @@ class _NoticeAnswer(Shape):
     severity = Text()
     summary = Text()
     attempts = Integer()
-    told_at = TimestampOrNull()
+    told_at = TimestampOrNull(metadata={"description": "When the webhook accepted it."})
     given_up_at = TimestampOrNull()
 
 

@@ -32,10 +32,10 @@ class _BooksAnswer(Shape):
 
     balance = Boolean()
     events = counts_field("Where the accepted events are.")
-    deliveries = counts_field("Where the deliveries stand, those left out that retention has removed.")
+    deliveries = counts_field("Number of deliveries by state, without those that retention has removed.")
     accounts = fields.Dict(
         keys=fields.String(),
-        values=counts_field("Where they stand."),
+        values=counts_field("Number of deliveries by state."),
         attribute="by_account",
         metadata={"description": "The same for each ad account."},
     )

@@ -152,7 +152,7 @@ class _Choice(Shape):
         validate=validate.Length(1, MOST_A_CALL, error=f"must be 1 to {MOST_A_CALL:,} ids"),
         metadata={"description": "Either these or a filter."},
     )
-    filter = Nested(_FailedFilter, metadata={"description": "An empty one chooses all."})
+    filter = Nested(_FailedFilter, metadata={"description": "An empty filter selects all."})
     dry_run = Boolean(load_default=False, metadata={"description": "Only report what would happen."})
     cursor = Text(metadata={"description": "`next_cursor` of the call before, with the same filter."})
 
@@ -192,7 +192,7 @@ class _Done(Shape):
     left = fields.Integer(
         metadata={"description": f"Not looked at yet: one call looks at {MOST_A_CALL:,}, at most."}
     )
-    next_cursor = Text(allow_none=True, metadata={"description": "Where to go on; null when all is done."})
+    next_cursor = Text(allow_none=True, metadata={"description": "The next position; null at the end."})
 
 
 class _RetryAnswer(_Done):

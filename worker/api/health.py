@@ -1,4 +1,4 @@
-"""Tell that the process is alive, and whether it can do its work."""
+"""Report that the process is alive, and whether it can do its work."""
 
 from flask import Blueprint, Response, jsonify
 

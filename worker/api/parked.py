@@ -1,4 +1,4 @@
-"""Show accepted events that were set aside, and let them go on."""
+"""Show accepted events that were set aside, and process them again."""
 
 from dataclasses import asdict
 from typing import Any

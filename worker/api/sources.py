@@ -192,7 +192,7 @@ class _SourceOptions(Shape):
         validate=at_most(_MOST_SIGNED_ONLY, "names"),
         metadata={
             "description": "Event names that count only when signed: the shop's names or Pinterest's. "
-            "Public events of these names, and of others that stand for the same, are dropped.",
+            "Public events of these names, and of synonyms, are dropped.",
             "example": ["Order Completed"],
         },
     )

@@ -22,7 +22,7 @@ _MANY = 10_000
 
 
 class _HintRun:
-    """Stand for messages of RabbitMQ that arrived one after the other, of which only the tags are known."""
+    """Represent messages of RabbitMQ that arrived one after the other, of which only the tags are known."""
 
     def __init__(self, channel: Any, first_tag: int, count: int) -> None:
         self.channel = channel

@@ -152,8 +152,8 @@ def _show(report: ErasureReport, dry_run: bool = False) -> None:
         click.echo(f"  {report.debugged:>8,} {entries} of the live debugger, of all persons")
     if report.being_sent:
         click.echo(
-            f"{count_text(report.being_sent, 'is', 'are')} being sent to Pinterest and cannot be recalled: "
-            "run this again in a minute."
+            f"{count_text(report.being_sent, 'delivery is', 'deliveries are')} being sent to Pinterest and cannot be "
+            "recalled; repeat the request in a minute."
         )
     if report.unreadable:
         rows = count_text(report.unreadable, "row")

@@ -179,7 +179,7 @@ def _show_errors(name: str, errors: list[Line], before: int, bar: "tqdm[Any]") -
 
 
 def _sum_up(total: ImportCounts, dry_run: bool) -> None:
-    click.echo(f"{'Would take' if dry_run else 'Took'} {count_text(total.taken, 'event')}.")
+    click.echo(f"{'Would import' if dry_run else 'Imported'} {count_text(total.taken, 'event')}.")
     if total.known:
         known = count_text(total.known, "line was", "lines were")
         click.echo(f"{known} skipped: imported before, or equal to another line.")

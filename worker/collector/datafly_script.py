@@ -13,7 +13,7 @@ _SHORT = "public, max-age=300, stale-while-revalidate=86400"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-# Built from packages/datafly-js; the built file is part of the package, so that nobody needs Node to serve it.
+# Built from packages/datafly-js; the built file is part of the package, so that serving it needs no Node.
 _SCRIPT = (_STATIC / "datafly.js").read_bytes()
 # Without a time in its header the compressed script is the same in every process.
 _COMPRESSED = gzip.compress(_SCRIPT, 9, mtime=0)

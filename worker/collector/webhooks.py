@@ -73,7 +73,7 @@ def read_webhook(system: str, headers: Headers, body: object, mapping: Mapping[s
 
 def _read_shopify(headers: Headers, order: Mapping[str, Any]) -> _Webhook:
     topic = headers.get("X-Shopify-Topic", "")
-    # The admin's test notification has an order that nobody placed.
+    # The admin's test notification has an invented order.
     is_test = headers.get("X-Shopify-Test", "").lower() == "true" or order.get("test") is True
     if is_test or topic not in (*_SALES, *_TAKEN_BACK):
         return _NOTHING

@@ -54,7 +54,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _write(connection: Connection) -> None:
-    """Write what nobody reads."""
+    """Write a value or message that no process reads."""
     kind = connection.transport.driver_type
     if kind == "redis":
         channel: Any = connection.default_channel

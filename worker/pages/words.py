@@ -53,7 +53,7 @@ STATES = {
     "duplicate": ("duplicate", "Not sent: the same event was received before."),
     "dropped": ("dropped", "Not sent: a refund, a rule of the integration or an option of the source."),
     "discarded": ("discarded", "Discarded manually."),
-    "erased": ("erased", "Erased at the visitor's request."),
+    "erased": ("erased", "Erased at the person's request."),
 }
 
 # Outcomes of events that are kept for debugging.
@@ -104,10 +104,10 @@ _ACTION_NAMES = {
     "parked.retry": "processed events again that were set aside",
     "pending.discard": "discarded waiting deliveries",
     "pending.hand_over": "moved waiting deliveries to another integration",
-    "person.allow": "ended a visitor's suppression",
-    "person.erase": "erased a visitor",
-    "person.export": "exported a visitor's data",
-    "person.suppress": "erased and suppressed a visitor",
+    "person.allow": "ended a person's suppression",
+    "person.erase": "erased a person",
+    "person.export": "exported a person's data",
+    "person.suppress": "erased and suppressed a person",
     "session.close": "signed out",
     "session.open": "signed in",
     "source.change": "changed a source",

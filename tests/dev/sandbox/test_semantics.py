@@ -54,7 +54,7 @@ def test_knows_the_22_standard_names() -> None:
         ({"user_data": {"em": [DIGEST], "country": ["us"]}}, f"user_data.country {DIGESTS}"),
         (
             {"user_data": {"em": [], "client_ip_address": ""}},
-            "user_data identifies nobody: em, hashed_maids, client_ip_address and client_user_agent"
+            "user_data identifies no person: em, hashed_maids, client_ip_address and client_user_agent"
             " are empty",
         ),
         ({"custom_data": {"currency": "usd"}}, "custom_data.currency must be three upper-case letters"),

@@ -29,7 +29,7 @@ export interface Datafly {
    */
   consent(categories: DataflyConsent): void;
 
-  /** Sign the visitor out: later events belong to nobody known. */
+  /** Sign the visitor out: later events belong to no known visitor. */
   reset(): void;
 
   /** Calls made before the script has loaded, each as `[name, ...arguments]`; pushing works later, too. */

@@ -340,7 +340,9 @@ def _about_user(user: dict[str, Any]) -> str | None:
         return None
     if user.get("client_ip_address") and user.get("client_user_agent"):
         return None
-    return "user_data identifies nobody: em, hashed_maids, client_ip_address and client_user_agent are empty"
+    return (
+        "user_data identifies no person: em, hashed_maids, client_ip_address and client_user_agent are empty"
+    )
 
 
 def _about_order(order: dict[str, Any]) -> str | None:

@@ -74,7 +74,7 @@ _CATEGORIES = {
     for name in names.split()
     for ending in _ENDINGS
 }
-# Of strictly necessary cookies, to which nobody agrees.
+# Of strictly necessary cookies, which need no consent.
 _NECESSARY = frozenset(("necessary", "strictlynecessary", "essential", "required", "mandatory", "security"))
 
 

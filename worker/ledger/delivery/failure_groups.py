@@ -74,7 +74,7 @@ def failed_by_reason(connection: Connection, criteria: FailureFilter, now: float
 
 
 def _state_of(state: str | None, decided_at: float, last_at: float) -> GroupState:
-    """Return the state of a group that last failed at a time; None is a group that nobody decided about."""
+    """Return the state of a group that last failed at a time; None is a group without a decision."""
     if state is None or (state == GroupState.RESOLVED and last_at > decided_at):
         return GroupState.OPEN
     return GroupState(state)

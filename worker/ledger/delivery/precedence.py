@@ -17,7 +17,7 @@ from worker.ledger.rows import chunks, is_among
 from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, State, batch, delivery, integration
 
 # A public delivery that can no longer be changed loses its event id to the signed one. It keeps the id before this
-# mark. Ids from outside contain no control characters, so that nobody can send a marked one.
+# mark. Ids from outside contain no control characters, so a sender cannot send a marked one.
 REPLACED_MARK = "\x1fpublic"
 _PUBLIC_REPLACED = "A signed event with this id and name took its place."
 MAY_BE_COUNTED_ONCE = (

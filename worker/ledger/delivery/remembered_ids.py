@@ -98,7 +98,7 @@ def _over_less_trusted(new: Any) -> Any:
 def recall_ids(
     connection: Connection, vault: Vault, id_pairs: Iterable[tuple[DedupKey, bytes | None]]
 ) -> Callable[[DedupKey, bytes | None], _Remembered | None] | None:
-    """Return a function that tells what is remembered of an event id and a business key; None if nothing is at all."""
+    """Return a function that returns what is remembered of an event id and a business key; None if nothing is."""
     # Usually nothing is remembered: events stay for longer than a copy may come.
     if connection.scalar(select(func.max(remembered_id.c.last_day))) is None:
         return None

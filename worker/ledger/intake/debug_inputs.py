@@ -12,7 +12,7 @@ from worker.ledger.rows import insert_all
 from worker.ledger.schema import debug_input, source
 
 INPUT = b"debug input"
-# Debugging ends after this time if nobody switches it off.
+# Debugging ends after this time unless a person switches it off earlier.
 DEBUG_SECONDS = 3_600
 # Per source and trust.
 MAX_INPUTS = 500

@@ -87,7 +87,7 @@ def version(connection: Connection) -> tuple[int, str]:
 
 def keep_day(connection: Connection, day: int, day_sums: KnownDay, seen: tuple[int, str]) -> bool:
     """Keep a day's sums unless orders were deleted since they were read."""
-    # Locks the row, so that nobody deletes orders before the commit.
+    # Locks the row, so that no process deletes orders before the commit.
     statement = update(watermark).where(watermark.c.name == _NAME, watermark.c.position == seen[0])
     if connection.execute(statement.values(position=seen[0])).rowcount == 0:
         return False

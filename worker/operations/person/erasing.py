@@ -139,7 +139,7 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
     """Erase a person everywhere, or count what would be erased. Safe to repeat.
 
     Rounds go over everything until one finds nothing new: a worker may just have turned an event of the inbox
-    into a delivery, and a row that names the person tells the device whose other rows belong to the person too.
+    into a delivery. A row that names the person also names a device, and all rows of that device are the person's.
     """
     search = _Search(person, set(person.keys), set(person.emails), set(person.keys))
     report = ErasureReport()

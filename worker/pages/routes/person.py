@@ -44,7 +44,7 @@ def _carry_out(values: dict[str, str], person: person_requests.PersonIdentifiers
         count = person_requests.allow_person(caller, person)
         return "New events of this person are stored again." if count else "This person was not suppressed."
     if action not in ("count", "erase", "suppress"):
-        raise InvalidError("action", "must be one of the list.")
+        raise InvalidError("action", "must be one of the listed actions.")
     if action != "count" and values["confirmed"] != "yes":
         raise InvalidError("confirmed", "must be ticked to erase: it cannot be undone.")
     if action == "suppress":
@@ -57,8 +57,8 @@ def _carry_out(values: dict[str, str], person: person_requests.PersonIdentifiers
         extra = f" Also data that only public calls gave, in {deliveries}." if report.reduced else ""
         return f"Kept of this person: {summary}.{extra}"
     extra = f" Kept {deliveries} without data that only public calls gave." if report.reduced else ""
-    is_sent = count_text(report.being_sent, "is being sent now", "are being sent now")
-    advice = f" {is_sent}: do it again in a minute." if report.being_sent else ""
+    is_sent = count_text(report.being_sent, "delivery is being sent", "deliveries are being sent")
+    advice = f" {is_sent} now; repeat the request in a minute." if report.being_sent else ""
     return f"Erased {summary}.{extra}{advice}"
 
 

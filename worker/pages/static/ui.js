@@ -92,7 +92,7 @@ readCharts(document);
 for (const part of document.querySelectorAll("[data-refresh]")) {
   const note = document.querySelector("[data-refresh-note]");
   const refresh = async () => {
-    // Nobody loses the place they read, or what they have just marked to copy it.
+    // The viewer keeps the scroll position, and text that is marked to be copied.
     const marked = getSelection();
     if (document.hidden) return;
     const isRead = part.contains(document.activeElement) || part.querySelector(".plot:hover");

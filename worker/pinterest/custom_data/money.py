@@ -15,7 +15,7 @@ USD GBP AUD CAD NZD HKD SGD JPY CNY KRW INR MXN ILS THB TWD PHP MYR PKR BDT LKR 
 BHD KWD OMR JOD TTD JMD BSD BBD DOP GTQ HNL PEN PAB NIO CHF
 """
 _POINT_DECIMAL_CURRENCIES = frozenset(_POINT_DECIMALS.split())
-# Nobody writes decimals of these, so one mark before three digits separates thousands.
+# These are written without decimals, so one mark before three digits separates thousands.
 _WHOLE = "BIF CLP COP DJF GNF HUF IDR ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
 _NO_DECIMALS = frozenset(_WHOLE.split())
 # Three digits after a mark are the decimals, or thousands.

@@ -215,7 +215,7 @@ def _kind_by_words(name: str, mapping: FieldMapping) -> EventKind:
     return _STEM_TABLES[mapping].get(_stems(name), CUSTOM_KIND)
 
 
-# Words of events that tell more of an order that was, or should have been, reported before.
+# Words of events about an order that was, or should have been, reported before.
 _LATER_WORDS = """
 refund refunded refunds cancel cancelled canceled cancellation return returned update updated edit edited fulfill
 fulfilled fulfilment fulfillment ship shipped shipment deliver delivered delivery fail failed abandoned abandon delete

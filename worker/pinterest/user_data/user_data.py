@@ -90,7 +90,7 @@ def _passed_agent(context: Mapping[str, Any]) -> str | None:
     return agent if isinstance(agent, str) else None
 
 
-# Reserved for documentation and tests. Nobody has them, so that they may stand for public addresses.
+# Reserved for documentation and tests. No device has them, so tests may use them as public addresses.
 _FOR_DOCUMENTATION = tuple(
     map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
 )

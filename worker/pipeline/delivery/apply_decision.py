@@ -66,7 +66,7 @@ def _find_culprit(family: Sequence[RelatedBatch]) -> _Culprit:
     That takes at most 15 requests.
 
     A systematic mistake with a bad event in each of the eight parts looks the same. After an operator resumes
-    the account, the parts are not judged again, so halving continues down to the bad events. Batches of less
+    the account, the parts are not judged again, so halving continues down to the bad events. Batches of fewer
     than four events are not judged: their events fail individually.
     """
     first = family[0]
