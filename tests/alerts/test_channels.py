@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from tests.alerts.receiver import receiving
-from tests.alerts.test_watching import HERE, refuse_token, watch
+from tests.alerts.test_lifecycle_in_ledger import HERE, refuse_token, watch
 from tests.ledger.shop import NOW
 from worker.alerts import lifecycle
 from worker.alerts.channels import ChatChannel, MailChannel, WebhookChannel

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.alerts.test_watching import firing
+from tests.alerts.test_lifecycle_in_ledger import firing
 from tests.ledger.shop import NOW, accept, new, place, write
 from worker.alerts import source_rules
 from worker.ledger.database import Ledger

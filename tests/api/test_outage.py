@@ -76,7 +76,9 @@ def test_without_a_webhook_little_is_kept() -> None:
     assert len(outage._unsent) == _MAX_UNSENT_NOTICES
 
 
-def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_alerts_thread_finds_it_in_its_own_check(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outage = outage_to(receiver)
 
     def away(*_: object) -> bool:

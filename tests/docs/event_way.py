@@ -74,7 +74,7 @@ STEPS = (
     Step(
         "settle",
         "worker.pipeline.delivery.apply_decision",
-        "the answer's verdict is recorded: settle, postpone, halve or pause",
+        "the decision on the answer is applied: settle, postpone, halve or pause",
     ),
 )
 

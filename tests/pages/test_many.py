@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.alerts.test_watching import firing, watch
+from tests.alerts.test_lifecycle_in_ledger import firing, watch
 from tests.api.conftest import Api
 from tests.ledger.crowd import MANY, many, statements
 from tests.ledger.shop import NOW, new, write

@@ -59,7 +59,7 @@ def test_its_thread_outlives_a_ledger_that_is_away(
     monkeypatch.setattr(alerts_thread, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr("worker.runtime.ledger", lambda: ledger)
     with caplog.at_level(logging.ERROR):
-        thread = alerts_thread.start_watchman()
+        thread = alerts_thread.start_alerts_thread()
         deadline = time.monotonic() + 5
         while len(looked) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)

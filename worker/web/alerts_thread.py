@@ -88,9 +88,9 @@ _LOOK_SECONDS = 30.0
 _OVERDUE_SECONDS = 90.0
 
 
-def start_watchman() -> threading.Thread:
+def start_alerts_thread() -> threading.Thread:
     """Check in a background thread until the process ends."""
-    thread = threading.Thread(target=_watch_for_ever, name="watchman", daemon=True)
+    thread = threading.Thread(target=_watch_for_ever, name="alerts", daemon=True)
     thread.start()
     return thread
 

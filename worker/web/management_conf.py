@@ -26,8 +26,8 @@ control_socket_disable = True
 
 
 def post_worker_init(_worker: Any) -> None:
-    """Start the watchman in the serving process, because beat cannot report that it is silent, and log the start."""
+    """Start the alerts thread in the serving process, because beat cannot report its own silence, and log the start."""
     from worker.web import alerts_thread
 
-    alerts_thread.start_watchman()
+    alerts_thread.start_alerts_thread()
     log.info("ready", process="management")

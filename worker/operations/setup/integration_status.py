@@ -116,8 +116,8 @@ def _sample_event(domain: str, now: float) -> Mapping[str, Any]:
 
 def _interpret_answer(answer: Answer, ad_account_id: str) -> ConnectionReport:
     """Interpret Pinterest's answer to the test event."""
-    verdict = decide_batch(answer, 1)
-    sentence, marks = _read(verdict)
+    decision = decide_batch(answer, 1)
+    sentence, marks = _read(decision)
     words = _WORDS | {"account": tuple(text.format(ad_account_id) for text in _WORDS["account"])}
     findings = tuple(
         _PartResult(part.capitalize(), mark, words[part][_ORDER[mark]])
@@ -158,18 +158,18 @@ _MARKS_OF_PAUSES: dict[str, tuple[Mark, Mark, Mark]] = {
 }
 
 
-def _read(verdict: BatchDecision) -> tuple[str, tuple[Mark, Mark, Mark]]:
-    if isinstance(verdict, Settle):
-        (result,) = verdict.results
+def _read(decision: BatchDecision) -> tuple[str, tuple[Mark, Mark, Mark]]:
+    if isinstance(decision, Settle):
+        (result,) = decision.results
         if result.delivered:
             warning = f" Its warning: {result.warning}" if result.warning else ""
             return f"The connection works.{warning}", _ALL_GOOD
         return f"Pinterest refused the test event: {result.reason}", _NOT_TAKEN
-    if isinstance(verdict, Halve):
-        return f"Pinterest refused the test event: {verdict.reason}", _NOT_TAKEN
-    if isinstance(verdict, PauseCredential):
-        return f"Pinterest refused: {verdict.reason}", _MARKS_OF_PAUSES.get(verdict.reason_class, _UNKNOWN)
-    return f"The connection could not be tested: {verdict.reason}", _UNKNOWN
+    if isinstance(decision, Halve):
+        return f"Pinterest refused the test event: {decision.reason}", _NOT_TAKEN
+    if isinstance(decision, PauseCredential):
+        return f"Pinterest refused: {decision.reason}", _MARKS_OF_PAUSES.get(decision.reason_class, _UNKNOWN)
+    return f"The connection could not be tested: {decision.reason}", _UNKNOWN
 
 
 def check_connection(caller: Caller, integration_id: str, api_url: str) -> ConnectionReport:

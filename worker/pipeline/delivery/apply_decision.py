@@ -1,4 +1,4 @@
-"""Apply the verdict on an answer to the ledger."""
+"""Apply the decision on an answer to the ledger."""
 
 import time
 from collections.abc import Sequence
@@ -102,8 +102,8 @@ _ACTOR = "delivery"
 
 
 @dataclass(frozen=True, slots=True)
-class Reaction:
-    """Apply one answer to its batch."""
+class DecisionApplier:
+    """Apply the decision on one answer to its batch."""
 
     context: DeliveryContext
     started: StartedBatch
@@ -111,30 +111,30 @@ class Reaction:
     answer: Answer
     sent: Echo = NOTHING_SENT
 
-    def react(self) -> DeliveryResult:
+    def apply(self) -> DeliveryResult:
         self._measure()
-        verdict = decide_batch(
+        decision = decide_batch(
             self.answer,
             len(self.members),
             unreadable_tries=self.started.unreadable_answers,
             sent=self.sent,
         )
         self._move_breaker(
-            met_trouble=isinstance(verdict, RetryLater) and is_connection_failure(verdict.reason_class)
+            met_trouble=isinstance(decision, RetryLater) and is_connection_failure(decision.reason_class)
         )
-        match verdict:
+        match decision:
             case Settle():
-                return self._settle(verdict)
+                return self._settle(decision)
             case Halve():
-                return self._halve(verdict)
+                return self._halve(decision)
             case PauseCredential():
-                return self._pause(verdict)
+                return self._pause(decision)
             case RetryLater():
-                return self._again(verdict)
+                return self._again(decision)
             case Unreadable():
                 reason_class = ReasonClass.UNREADABLE
                 retry = RetryLater(
-                    reason_class, verdict.reason, None, counts_attempt=True, outcome_known=False
+                    reason_class, decision.reason, None, counts_attempt=True, outcome_known=False
                 )
                 return self._again(retry, unreadable=True)
 
@@ -177,8 +177,8 @@ class Reaction:
             seconds = round(after.open_until - now) if after.open_until is not None else 0
             log.warning("breaker", ad_account=started.ad_account_id, state=word, seconds=seconds)
 
-    def _settle(self, verdict: Settle) -> DeliveryResult:
-        pairs = zip(self.members, verdict.results, strict=True)
+    def _settle(self, decision: Settle) -> DeliveryResult:
+        pairs = zip(self.members, decision.results, strict=True)
         endings = [
             _ending(member, result) for member, result in pairs if not result.delivered or result.warning
         ]
@@ -193,60 +193,62 @@ class Reaction:
             )
         return self._finish(endings)
 
-    def _halve(self, verdict: Halve) -> DeliveryResult:
-        self._note(verdict.reason_class, verdict.reason, () if verdict.outcome_known else self.members)
+    def _halve(self, decision: Halve) -> DeliveryResult:
+        self._note(decision.reason_class, decision.reason, () if decision.outcome_known else self.members)
         fault = _find_culprit(
             self.context.read(lambda connection: batch_history.related_batches(connection, self.started.id))
         )
         if fault is _Culprit.ACCOUNT:
-            message = f"Every part of a batch was refused with the same message: {verdict.reason}"
+            message = f"Every part of a batch was refused with the same message: {decision.reason}"
             return self._pause(PauseCredential(_ACCOUNT_REFUSED, message))
         if len(self.members) == 1:
-            return self._fail_single(verdict, fault)
-        risky = [] if verdict.outcome_known else self._at_risk(self.context.now())
+            return self._fail_single(decision, fault)
+        risky = [] if decision.outcome_known else self._at_risk(self.context.now())
         ids = ids_without(self.members, risky)
         middle = (len(ids) + 1) // 2
         parts = [part for part in (ids[:middle], ids[middle:]) if part]
-        return self._split(parts, self.context.now(), unknown_outcomes(risky, verdict.reason), self.started)
+        return self._split(parts, self.context.now(), unknown_outcomes(risky, decision.reason), self.started)
 
-    def _fail_single(self, verdict: Halve, fault: _Culprit) -> DeliveryResult:
+    def _fail_single(self, decision: Halve, fault: _Culprit) -> DeliveryResult:
         """Fail the event of a batch of one, unless the account may still be at fault."""
         if fault is _Culprit.UNDECIDED:
             policy, dice, now = self.context.policy, self.context.dice, self.context.now()
             wait = next_wait(policy, self.started.attempt, self.started.first_tried_at, now, None, dice)
             if wait.stage != "over":
-                raise PostponedError(self.started, wait, reason_class=verdict.reason_class)
-        return self._finish([_ending(self.members[0], fail_single(verdict).results[0])])
+                raise PostponedError(self.started, wait, reason_class=decision.reason_class)
+        return self._finish([_ending(self.members[0], fail_single(decision).results[0])])
 
-    def _pause(self, verdict: PauseCredential) -> DeliveryResult:
-        self._note(verdict.reason_class, verdict.reason)
-        return pause_credential(self.context, self.started, verdict.reason_class, verdict.reason)
+    def _pause(self, decision: PauseCredential) -> DeliveryResult:
+        self._note(decision.reason_class, decision.reason)
+        return pause_credential(self.context, self.started, decision.reason_class, decision.reason)
 
-    def _again(self, verdict: RetryLater, *, unreadable: bool = False) -> DeliveryResult:
-        self._note(verdict.reason_class, verdict.reason, () if verdict.outcome_known else self.members)
-        wait = self._wait(verdict)
+    def _again(self, decision: RetryLater, *, unreadable: bool = False) -> DeliveryResult:
+        self._note(decision.reason_class, decision.reason, () if decision.outcome_known else self.members)
+        wait = self._wait(decision)
         then = self.context.now() + wait.seconds
-        if verdict.reason_class == ReasonClass.RATE_LIMITED:
+        if decision.reason_class == ReasonClass.RATE_LIMITED:
             account = self.started.ad_account
             self.context.write(lambda connection: ad_accounts.hold_requests_until(connection, account, then))
         if wait.stage == "over":
-            return self._finish([_failed_ending(member, verdict) for member in self.members])
-        risky = [] if verdict.outcome_known else self._at_risk(then)
+            return self._finish([_failed_ending(member, decision) for member in self.members])
+        risky = [] if decision.outcome_known else self._at_risk(then)
         if not risky:
-            raise PostponedError(self.started, wait, verdict.counts_attempt, unreadable, verdict.reason_class)
+            raise PostponedError(
+                self.started, wait, decision.counts_attempt, unreadable, decision.reason_class
+            )
         ids = ids_without(self.members, risky)
         tried = replace(
             self.started,
-            attempts_spent=self.started.attempts_spent + int(verdict.counts_attempt),
+            attempts_spent=self.started.attempts_spent + int(decision.counts_attempt),
             unreadable_answers=self.started.unreadable_answers + int(unreadable),
         )
-        return self._split([ids] if ids else [], then, unknown_outcomes(risky, verdict.reason), tried)
+        return self._split([ids] if ids else [], then, unknown_outcomes(risky, decision.reason), tried)
 
-    def _wait(self, verdict: RetryLater) -> Wait:
-        attempts = self.started.attempts_spent + int(verdict.counts_attempt)
+    def _wait(self, decision: RetryLater) -> Wait:
+        attempts = self.started.attempts_spent + int(decision.counts_attempt)
         first_tried_at, now = self.started.first_tried_at, self.context.now()
         policy, dice = self.context.policy, self.context.dice
-        return next_wait(policy, max(attempts, 1), first_tried_at, now, verdict.after_seconds, dice)
+        return next_wait(policy, max(attempts, 1), first_tried_at, now, decision.after_seconds, dice)
 
     def _at_risk(self, then: float) -> list[Member]:
         return events_at_risk(self.members, then, offline=self.started.offline)
@@ -348,8 +350,8 @@ def _ending(member: Member, result: EventResult) -> MemberResult:
     return MemberResult(member.id, result.reason_class, result.reason, result.warning or None)
 
 
-def _failed_ending(member: Member, verdict: RetryLater) -> MemberResult:
-    return MemberResult(member.id, verdict.reason_class, verdict.reason)
+def _failed_ending(member: Member, decision: RetryLater) -> MemberResult:
+    return MemberResult(member.id, decision.reason_class, decision.reason)
 
 
 def _log_settled(started: StartedBatch, delivered: int, failed: int, *, held: bool) -> None:

@@ -14,7 +14,7 @@ from worker.ledger.vault import MissingKeyError, SealError
 from worker.pinterest.client.answer_decisions import ReasonClass
 from worker.pinterest.client.answer_masking import Echo
 from worker.pipeline.delivery.apply_decision import (
-    Reaction,
+    DecisionApplier,
     pause_credential,
     split_off_risky,
     split_off_unopened,
@@ -80,7 +80,7 @@ def _deliver(context: DeliveryContext, batch_id: int) -> DeliveryResult:
             context, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED
         )
     answer = context.client.send(started.ad_account_id, token, body, started.test)
-    return Reaction(context, started, members, answer, Echo(body)).react()
+    return DecisionApplier(context, started, members, answer, Echo(body)).apply()
 
 
 def _set_apart(
