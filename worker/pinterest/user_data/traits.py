@@ -149,9 +149,9 @@ def collect_traits(traits: object) -> Traits:
 
 
 # By the traits as JSON: a visitor's events are close together, and a server sends the same traits with each.
-# More would be slower for visitors never seen before, because the processor's caches hold less of anything else.
+# Even more would be slower for visitors never seen before, because the processor's caches hold less of anything else.
 _KNOWN: dict[bytes, Traits] = {}
-_MOST_KNOWN, _LONGEST_KNOWN = 2048, 1024
+_MOST_KNOWN, _LONGEST_KNOWN = 4096, 1024
 
 
 def _find_traits(traits: object) -> dict[str, Any]:
