@@ -12,7 +12,7 @@ from tests.pages.conftest import ACCESS_TOKEN, ACCOUNT, Pages, write
 from worker.ledger.database import Ledger
 from worker.ledger.setup import ad_accounts, audit_log
 from worker.ledger.setup.integrations import Integration
-from worker.operations.setup import integration_status
+from worker.operations.setup import connection_check
 from worker.pinterest.client.client import Answer, SendFailure
 
 ADD = "/integrations/add/pinterest"
@@ -297,7 +297,7 @@ REFUSED = b'{"events": [{"status": "failed", "error_message": "event_time is wro
     ids=["taken", "event refused", "malformed", "token", "not allowed", "no account", "rate", "away"],
 )
 def test_a_report_says_of_each_part_whether_it_is_good(came: Answer, marks: list[str], sentence: str) -> None:
-    report = integration_status._interpret_answer(came, ACCOUNT)
+    report = connection_check._interpret_answer(came, ACCOUNT)
 
     assert marks == [finding.mark for finding in report.findings]
     assert sentence == report.sentence

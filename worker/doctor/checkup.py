@@ -24,7 +24,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import alert_queries, alerts
 from worker.monitoring import broker_check, checks
 from worker.monitoring.checks import Finding, State
-from worker.operations.setup import integration_status
+from worker.operations.setup import connection_check
 from worker.settings import DEMO_TOKEN_PREFIX, PINTEREST_API_URL, Settings
 
 _BROKER_ANSWER_SECONDS = 3.0
@@ -265,7 +265,7 @@ class Checkup:
             yield findings.demo_token_finding(integration.id)
             return
         domain = next(iter(source.domains if source else ()), "example.com")
-        report = integration_status.send_test_event(
+        report = connection_check.send_test_event(
             self._settings.pinterest_api_url, integration.ad_account_id, token, domain, time.time()
         )
         marks = {finding.mark for finding in report.findings}

@@ -14,10 +14,11 @@ from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources as source_store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.errors import ConflictError, DuplicateError, OperationError
-from worker.operations.setup import connect, integration_status, token_ends
+from worker.operations.setup import connect, token_ends
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
-from worker.operations.setup.integration_status import check_connection, get_integration_status
+from worker.operations.setup.connection_check import ConnectionReport, check_connection
+from worker.operations.setup.integration_status import get_integration_status
 from worker.operations.setup.integrations import IntegrationRecord, Unsent
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form, split_lines
@@ -244,7 +245,7 @@ def _token_end(integration: Integration, now: float) -> str | None:
     )
 
 
-def _page(integration_id: str, report: integration_status.ConnectionReport | None = None) -> str:
+def _page(integration_id: str, report: ConnectionReport | None = None) -> str:
     status = get_integration_status(context.request_caller(), integration_id)
     return render_template(
         "integration.html",
