@@ -40,7 +40,7 @@ class _HintRun:
         self.acknowledged = True
 
     def reject(self) -> None:
-        """Reject all of them for good."""
+        """Reject all of them, so that they do not come back."""
         self._each(partial(self.channel.basic_reject, requeue=False))
         self.acknowledged = True
 

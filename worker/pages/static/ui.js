@@ -88,7 +88,7 @@ const readCharts = (root) => {
 };
 readCharts(document);
 
-// Fetch a part of a page anew, every so many seconds, while somebody can see it.
+// Fetch a part of a page again every few seconds, while it is visible.
 for (const part of document.querySelectorAll("[data-refresh]")) {
   const note = document.querySelector("[data-refresh-note]");
   const refresh = async () => {
@@ -143,7 +143,7 @@ for (const button of document.querySelectorAll("[data-back]")) {
   button.addEventListener("click", () => history.back());
 }
 
-// What was just done is not done again, nor said again, when the page is loaded anew.
+// A reload of the page neither repeats an action nor its confirmation.
 const address = new URL(document.querySelector("main").dataset.address ?? location.href, location.href);
 address.searchParams.delete("done");
 if (address.href !== location.href) history.replaceState(null, "", address);

@@ -117,7 +117,7 @@ _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 
 
 class SharedContent(dict[str, Any]):
-    """What is sent of a product: events share it, and nobody can change it, so that it is checked only once."""
+    """What is sent of a product: events share it, and it cannot be changed, so that it is checked only once."""
 
     __slots__ = ("is_checked",)
 
