@@ -331,6 +331,25 @@ def test_an_event_that_fails_while_several_are_mapped_together_harms_no_other(
     assert sizes == [3, 1, 1, 1]
 
 
+def test_an_error_before_several_events_are_mapped_together_concerns_one_event(
+    sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    with_click_ids = stage.order_clicks.with_click_ids_of_order
+
+    def fail_for_two(visitor: Any, opened: Any, ids: Any) -> Any:
+        if opened.event["messageId"] == "m2":
+            raise ZeroDivisionError
+        return with_click_ids(visitor, opened, ids)
+
+    monkeypatch.setattr(stage.order_clicks, "with_click_ids_of_order", fail_for_two)
+    ids = take_in(ledger, order("1"), order("2"), order("3"))
+    ingest(ledger, ids)
+    assert outcomes(ledger) == {"m1": "pending", "m3": "pending"}
+    assert parked(ledger) == {ids[1]: "The worker could not map the event (ZeroDivisionError)."}
+
+
 def test_events_that_take_long_together_are_mapped_alone(
     sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -358,21 +358,22 @@ def _map_together(
 
     It is empty if an event fails or all of them take long: each is then mapped alone, which finds the event.
     """
-    places, events = [], []
-    for opened, visitor, _ in learned:
-        row = opened.row
-        if destinations.debug_until(row.source_id) > now or row.parked_for is not None:
-            continue
-        for target in destinations.of(row.source_id):
-            number = target.integration.number
-            of_order = clicks.get(row.id, {}).get(number)
-            places.append((row.id, number))
-            events.append((target, opened, order_clicks.with_click_ids_of_order(visitor, opened, of_order)))
     start = time.thread_time()
+    places, events = [], []
     try:
+        for opened, visitor, _ in learned:
+            row = opened.row
+            if destinations.debug_until(row.source_id) > now or row.parked_for is not None:
+                continue
+            for target in destinations.of(row.source_id):
+                number = target.integration.number
+                of_order = clicks.get(row.id, {}).get(number)
+                own_visitor = order_clicks.with_click_ids_of_order(visitor, opened, of_order)
+                places.append((row.id, number))
+                events.append((target, opened, own_visitor))
         mapped = map_together(events, now)
     except Exception as error:  # noqa: BLE001 - reported where the event is mapped alone
-        log.debug("mapped_alone", events=len(events), error=logs.error_location(error))
+        log.debug("mapped_alone", events=len(learned), error=logs.error_location(error))
         return {}
     if time.thread_time() - start > _MAX_SECONDS_TOGETHER:
         return {}
