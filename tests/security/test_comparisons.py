@@ -13,9 +13,9 @@ HARMLESS = {
     '["access_token"] == TO_BE_MADE': "distinguishes the word for a token that is still to be made",
     "self._script.app_secret or secret)": "the sandbox",
     "self.content_key == other.content_key": "keyed hashes of two stored events",
-    "item.content_key == known.content_key": "keyed hashes of two stored events",
-    "report.system_key == one.system_key": "keyed hashes of two reports of an order",
-    "report.amount_key == one.amount_key": "amounts of two reports of an order",
+    "item.content_key == memory.content_key": "keyed hashes of two stored events",
+    "report.system_key == stored.system_key": "keyed hashes of two reports of an order",
+    "report.amount_key == stored.amount_key": "amounts of two reports of an order",
     "secret != MASK": "distinguishes the mask from a secret",
     "password == user": "a check of the operator's own settings at the start",
 }
