@@ -35,6 +35,9 @@ MOST_ANSWER_SECONDS = 5.0
 BACK_SECONDS = 30.0
 # A sweep finds lost messages: those of events after a minute at most, of batches after half of that.
 FOUND_SECONDS = 120.0
+# Long enough to be seen before it ends, also on a busy machine, and within the deadline of a request.
+SENDING = {"latency_seconds": 3.0}
+PATIENT = ENVIRONMENT | {"REQUEST_DEADLINE": "10"}
 CONTEXT = {"page": {"url": "https://example.com/"}, "consent": {"advertising": True}}
 
 
@@ -55,7 +58,7 @@ class Mortal:
 )
 def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mortal]:
     with ExitStack() as held:
-        environment = dict(ENVIRONMENT)
+        environment = dict(PATIENT)
         broker: Broker | None = None
         if request.param != "valkey":
             lend = {"redis": redis_server, "rabbitmq": rabbitmq_node}[request.param]
@@ -71,7 +74,7 @@ def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mortal]:
 def test_a_broker_that_is_killed_or_loses_everything_costs_no_event(mortal: Mortal) -> None:
     """Killed during work; then again, with its files deleted."""
     stack, shop = mortal.stack, Shop(mortal.stack)
-    stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
+    stack.sandbox.behave({"rules": [{"account": shop.account} | SENDING]})
     for round_, wipes in enumerate((False, True)):
         _post(shop, f"before{round_}")
         until("something is being sent", lambda: shop.standing()["in_flight"], 30)
@@ -130,10 +133,10 @@ def _readiness(stack: Stack) -> str:
 def test_a_primary_that_dies_costs_no_event_under_sentinels(tmp_path: Path) -> None:
     """The primary dies while batches are being sent; the replica takes over, and the old primary follows it."""
     with watched_redis(tmp_path / "b") as watched:
-        plan = Plan(broker="sentinel", environment=ENVIRONMENT | {"BROKER_URL": watched.url})
+        plan = Plan(broker="sentinel", environment=PATIENT | {"BROKER_URL": watched.url})
         with stacks.running(plan, tmp_path / "v", without=("flower",)) as stack:
             shop = Shop(stack)
-            stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
+            stack.sandbox.behave({"rules": [{"account": shop.account} | SENDING]})
             for round_ in range(2):
                 _post(shop, f"before{round_}")
                 until("something is being sent", lambda: shop.standing()["in_flight"], 30)
@@ -159,10 +162,10 @@ def test_a_cluster_that_loses_its_leader_and_then_a_node_for_good_costs_no_event
     """Three nodes; the leader of the queue dies and comes back; then the new leader's files are gone for good."""
     with rabbitmq_cluster(tmp_path / "b") as nodes:
         url = ";".join(node.url for node in nodes)
-        plan = Plan(broker="cluster", environment=ENVIRONMENT | {"BROKER_URL": url})
+        plan = Plan(broker="cluster", environment=PATIENT | {"BROKER_URL": url})
         with stacks.running(plan, tmp_path / "v", without=("flower",)) as stack:
             shop = Shop(stack)
-            stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
+            stack.sandbox.behave({"rules": [{"account": shop.account} | SENDING]})
             for round_, is_for_good in enumerate((False, True)):
                 _post(shop, f"before{round_}")
                 until("something is being sent", lambda: shop.standing()["in_flight"], 60)

@@ -51,11 +51,21 @@ def deliver(shop: Shop, number: int) -> None:
     shop.await_delivered(number)
 
 
-def await_answers(stack: Stack) -> None:
-    for url in (stack.collector_url, stack.management_url):
-        until(f"{url} answers", lambda url=url: stack.answers(f"{url}/healthz"), 60)
-    until("the workers answer", lambda: {"delivery", "upkeep"} <= stack.ping(3), 60)
-    until("Flower answers", lambda: stack.answers(f"{stack.flower_url}/healthcheck"), 60)
+def await_answers(stack: Stack, folder: Path) -> None:
+    """Wait until every process answers; show the ends of their logs if one does not."""
+    try:
+        for url in (stack.collector_url, stack.management_url):
+            until(f"{url} answers", lambda url=url: stack.answers(f"{url}/healthz"), 120)
+        until("the workers answer", lambda: {"delivery", "upkeep"} <= stack.ping(3), 60)
+        until("Flower answers", lambda: stack.answers(f"{stack.flower_url}/healthcheck"), 60)
+    except AssertionError:
+        for path in logs(folder):
+            print(f"--- {path.name}\n{path.read_text(errors='replace')[-2000:]}")
+        raise
+
+
+def logs(folder: Path) -> list[Path]:
+    return [folder / "out.log", *sorted((folder / "var").glob("*.log"))]
 
 
 def assert_nothing_is_left(stack: Stack) -> None:
@@ -81,7 +91,7 @@ def test_supervisor_runs_restarts_and_stops_everything_in_order(tmp_path: Path) 
             stack, folder, "env", f"SIGNAL_ENV={settings}", str(BIN / "supervisord"), "-c", conf
         )
         try:
-            await_answers(stack)
+            await_answers(stack, folder)
             shop = Shop(stack)
             deliver(shop, 1)
 
@@ -134,7 +144,7 @@ def test_honcho_runs_the_procfile_and_stops_all_of_it(tmp_path: Path) -> None:
     with checkout(tmp_path) as (stack, folder):
         honcho = spawn(stack, folder, str(BIN / "honcho"), "-f", "Procfile", "start")
         try:
-            await_answers(stack)
+            await_answers(stack, folder)
             deliver(Shop(stack), 1)
             os.kill(honcho.pid, signal.SIGTERM)
             assert honcho.wait(STOP_SECONDS) in (0, 143)
@@ -146,7 +156,7 @@ def test_honcho_runs_the_procfile_and_stops_all_of_it(tmp_path: Path) -> None:
 
 
 def assert_clean(folder: Path) -> None:
-    for path in (folder / "out.log", *(folder / "var").glob("*.log")):
+    for path in logs(folder):
         text = path.read_text(errors="replace")
         assert [word for word in UNCLEAN if word in text] == [], f"{path.name}: {text[-3000:]}"
 
