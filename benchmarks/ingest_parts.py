@@ -23,7 +23,7 @@ from worker.event.received import Trust, received_from_server
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.vault import Vault
-from worker.pipeline.ingest import ingest_bulk, outcomes
+from worker.pipeline.ingest import ingest_bulk, map_rows, outcomes
 from worker.pipeline.ingest.accepting import prepare_event
 from worker.pipeline.ingest.outcomes import BulkVisitors
 
@@ -34,7 +34,7 @@ REST = "the rest: rows read, order of the bulk, budget of an event"
 PARTS: tuple[tuple[str, Any, str], ...] = (
     ("mapping: from the event to the payload", outcomes, "map_events"),
     ("mapping: the payload's JSON", outcomes, "encode_payload"),
-    ("parsing the event, finding its click ids", ingest_bulk, "open_row"),
+    ("parsing the event, finding its click ids", map_rows, "open_row"),
     ("what is known of the visitor", BulkVisitors, "learn"),
     ("the delivery's row", outcomes, "_to_delivery"),
     ("sorting, counting and arranging rows for the statements", ingest_bulk, "_write"),

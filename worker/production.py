@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, 
 from itertools import pairwise
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-Refusal = tuple[str, str]
+_Refusal = tuple[str, str]
 
 # A random key of 32 bytes has 30 different ones; fewer than 20 come up once in 10¹³ keys.
 _LEAST_DIFFERENT_BYTES = 20
@@ -51,7 +51,7 @@ _DEBUG = {
 _OFF = ("", "0", "false", "f", "no", "n", "off")
 
 
-def find_refusals(environ: Mapping[str, str]) -> Iterator[Refusal]:
+def find_refusals(environ: Mapping[str, str]) -> Iterator[_Refusal]:
     """Yield each setting that production refuses, with the reason; the reason never repeats a secret."""
     values = {name: value.strip() for name, value in environ.items()}
     for check in (_secrets, _shared_secrets, _pinterest, _proxies, _broker, _database, _webhooks, _debugging):
@@ -82,7 +82,7 @@ def _is_weak_key(key: bytes) -> bool:
     return len(set(key)) < _LEAST_DIFFERENT_BYTES or _is_counted(key) or text
 
 
-def _secrets(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _secrets(values: Mapping[str, str]) -> Iterator[_Refusal]:
     # Only the first key encrypts; a weak one behind it is being rotated out.
     first = next((key for key in values.get("ENCRYPTION_KEY", "").split(",") if key.strip()), "")
     if _is_weak_key(bytes.fromhex(first)):
@@ -103,7 +103,7 @@ def _secrets(values: Mapping[str, str]) -> Iterator[Refusal]:
             yield "FLOWER_BASIC_AUTH", why
 
 
-def _shared_secrets(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _shared_secrets(values: Mapping[str, str]) -> Iterator[_Refusal]:
     seen: dict[str, str] = {}
     for name in (
         "ENCRYPTION_KEY",
@@ -142,13 +142,13 @@ def _is_loopback(host: str) -> bool:
     return host in ("", "localhost", "::1") or host.startswith("127.")
 
 
-def _pinterest(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _pinterest(values: Mapping[str, str]) -> Iterator[_Refusal]:
     parts = urlsplit(values.get("PINTEREST_API_URL", ""))
     if parts.scheme == "http" and not _is_private(parts.hostname or ""):
         yield "PINTEREST_API_URL", "must be an https address, or a sandbox in a private network."
 
 
-def _proxies(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _proxies(values: Mapping[str, str]) -> Iterator[_Refusal]:
     if values.get("LOCAL_CLIENT_IP"):
         yield "LOCAL_CLIENT_IP", "is for trials on one machine: it sends an address that no visitor has."
     texts = [text.strip() for text in values.get("TRUSTED_PROXIES", "").split(",") if text.strip()]
@@ -179,14 +179,14 @@ def _is_known_password(user: str, password: str) -> bool:
     return password == user or not _NOT_LETTERS.sub("", _WORDS.sub("", password.lower()))
 
 
-def _broker(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _broker(values: Mapping[str, str]) -> Iterator[_Refusal]:
     for url in values.get("BROKER_URL", "").split(";"):
         parts = urlsplit(url)
         for host in _hosts(parts):
             yield from _remote_broker(parts, host)
 
 
-def _remote_broker(parts: SplitResult, host: str) -> Iterator[Refusal]:
+def _remote_broker(parts: SplitResult, host: str) -> Iterator[_Refusal]:
     query = parse_qs(parts.query)
     if _is_loopback(host):
         return
@@ -206,7 +206,7 @@ def _remote_broker(parts: SplitResult, host: str) -> Iterator[Refusal]:
         yield "BROKER_URL", "must not switch off the check of certificates."
 
 
-def _database(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _database(values: Mapping[str, str]) -> Iterator[_Refusal]:
     parts = urlsplit(values.get("DATABASE_URL", ""))
     hosts = list(_hosts(parts))
     if not parts.scheme.startswith("postgres") or all(_is_loopback(host) for host in hosts):
@@ -231,13 +231,13 @@ def _hosts(parts: SplitResult) -> Iterator[str]:
             yield urlsplit(f"//{entry}").hostname or ""
 
 
-def _webhooks(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _webhooks(values: Mapping[str, str]) -> Iterator[_Refusal]:
     hosts = {host.strip().lower() for host in values.get("ALERT_WEBHOOK_PRIVATE_HOSTS", "").split(",")}
     if hosts.intersection(_METADATA_HOSTS):
         yield "ALERT_WEBHOOK_PRIVATE_HOSTS", "must not contain the address of a cloud's metadata."
 
 
-def _debugging(values: Mapping[str, str]) -> Iterator[Refusal]:
+def _debugging(values: Mapping[str, str]) -> Iterator[_Refusal]:
     for name, effect in _DEBUG.items():
         if values.get(name, "").lower() not in _OFF:
             yield name, f"must not be set when PRODUCTION=1: it {effect}."

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from tests.alerts.receiver import receiving
-from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, copy
+from tests.ledger.delivery.test_signed_precedence import DELIVERED, P, S, bring_to, copy
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
 from worker.alerts import lifecycle, source_rules

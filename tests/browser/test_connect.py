@@ -12,7 +12,7 @@ from tests.browser.pages import go
 from tests.browser.test_from_nothing import PATIENCE_MS, add_source, await_delivery, order
 from tests.integration import stack as stacks
 from tests.integration.stack import BROKER, Plan, Stack
-from worker.dev.sandbox.memory import token_fingerprint
+from worker.dev.sandbox.received_events import token_fingerprint
 from worker.ledger.setup import ad_accounts, integrations
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

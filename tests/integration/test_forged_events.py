@@ -7,7 +7,7 @@ import pytest
 from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
-from worker.ledger.delivery.precedence import MAY_BE_COUNTED_ONCE
+from worker.ledger.delivery.signed_precedence import MAY_BE_COUNTED_ONCE
 from worker.ledger.upkeep import alerts
 from worker.pinterest.user_data.hashing import hash_value
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.ledger.delivery.test_precedence import (
+from tests.ledger.delivery.test_signed_precedence import (
     DELIVERED,
     FAILED,
     PENDING,

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from tests.api.conftest import Api
 from tests.pages.conftest import Pages
-from worker.dev.sandbox.memory import token_fingerprint
+from worker.dev.sandbox.received_events import token_fingerprint
 from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.ledger.database import Ledger
 from worker.ledger.schema import metadata

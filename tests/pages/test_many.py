@@ -16,7 +16,7 @@ from worker.ledger.setup import integrations
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
 from worker.operations.deliveries.find import find_by_id
-from worker.operations.setup import token_ends
+from worker.operations.setup import token_expiry
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_an_account_shows_what_waits_for_it_and_when_its_token_ends(
     shown: dict[str, Any] = api.get(f"/v1/admin/accounts/{crowd[-1].ad_account_id}")
     assert shown["pending"] == 7
     with ledger.read() as connection:
-        assert list(token_ends.ends_by_credential(connection)) == [crowd[-1].credential_id]
+        assert list(token_expiry.ends_by_credential(connection)) == [crowd[-1].credential_id]
 
 
 def test_an_order_of_the_last_source_is_found(ledger: Ledger, crowd: list[Integration]) -> None:

@@ -110,7 +110,7 @@ def test_amounts_are_compared_and_not_their_spelling(ledger: Ledger, total: Any,
 
 
 def test_an_id_that_was_used_before_is_logged(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    from tests.ledger.delivery.test_precedence import DELIVERED, bring_to
+    from tests.ledger.delivery.test_signed_precedence import DELIVERED, bring_to
 
     shop = place(ledger)
     work(ledger, P, order("2", messageId="ORD-1"))

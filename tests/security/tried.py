@@ -28,7 +28,7 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "forged events and identities": (
         "tests/integration/test_forged_events.py",
         "tests/pipeline/test_trust.py",
-        "tests/ledger/delivery/test_precedence.py",
+        "tests/ledger/delivery/test_signed_precedence.py",
         "tests/collector/test_trust.py",
     ),
     "internal addresses": ("tests/http/test_guard.py",),

@@ -7,7 +7,7 @@ import click
 from worker.cli.common import CommandGroup, cli_caller, utc_time
 from worker.formats import count_text
 from worker.operations.setup import accounts as operations
-from worker.operations.setup import token_ends
+from worker.operations.setup import token_expiry
 from worker.operations.setup.accounts import (
     BREAKER_OPEN,
     DEFAULT_REASON,
@@ -37,7 +37,7 @@ def _list_accounts_command() -> None:
             )
             if credential.token_expires_at is not None:
                 click.echo(
-                    f"{'':<20} {token_ends.describe_token_end(credential.token_expires_at, time.time())}"
+                    f"{'':<20} {token_expiry.describe_token_end(credential.token_expires_at, time.time())}"
                 )
     if not accounts:
         click.echo("There are no integrations yet.")

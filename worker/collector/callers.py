@@ -15,8 +15,8 @@ from werkzeug.datastructures import Headers
 
 from worker import retention
 from worker.collector import webhooks
+from worker.collector.caller_cache import RememberedSources
 from worker.collector.error_responses import RefusedError
-from worker.collector.outage_cache import RememberedSources
 from worker.event.received import Trust
 from worker.http.signature import sign
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable

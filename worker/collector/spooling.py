@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from worker import logs
+from worker.collector.caller_cache import RememberedSources
 from worker.collector.intake import MAX_COMMIT_EVENTS, Accept, without_repeats
-from worker.collector.outage_cache import RememberedSources
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.intake import inbox, spool
 from worker.ledger.intake.inbox import Accepted, SignedRequest

@@ -14,7 +14,7 @@ from typing import Any
 from werkzeug.datastructures import Headers
 
 from worker.event.click_ids import attributes_of
-from worker.event.embedded import open_text
+from worker.event.json_in_text import open_text
 from worker.event.text import clean_text, fold_key
 
 _SALES = ("orders/create", "orders/paid")

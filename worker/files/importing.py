@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any
 
 from worker.event import json_text
-from worker.event.embedded import with_opened_fields
 from worker.event.envelope import EnvelopeError, check_envelope
+from worker.event.json_in_text import with_opened_fields
 from worker.event.received import Trust, received_from_server
 from worker.files.columns import ColumnsError, settle_cells
 from worker.files.lines import Line

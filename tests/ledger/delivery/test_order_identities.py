@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from tests.ledger.delivery.test_precedence import DELIVERED, bring_to
+from tests.ledger.delivery.test_signed_precedence import DELIVERED, bring_to
 from tests.ledger.shop import NOW, new, place, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from tests.ledger.delivery.test_precedence import DELIVERED, FAILED, SENDING, bring_to, settle
+from tests.ledger.delivery.test_signed_precedence import DELIVERED, FAILED, SENDING, bring_to, settle
 from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger

@@ -24,7 +24,7 @@ from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.leases import InboxGroup, WaitingGroup
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import inbox as inbox_table
-from worker.pipeline.ingest import fair_scheduler, lease_holder
+from worker.pipeline.ingest import fair_scheduler, lease_holder, map_rows
 from worker.pipeline.ingest import ingest_bulk as stage
 from worker.pipeline.ingest.ingest_bulk import ingest
 
@@ -255,11 +255,11 @@ def test_a_lost_race_for_rows_of_others_costs_the_run_its_own_rows_nothing(
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """Let each event of the flood take 20 ms, with slices of 100 ms; return what was mapped, and when."""
-    monkeypatch.setattr(stage, "_SLICE_SECONDS", 0.1)
+    monkeypatch.setattr(map_rows, "_SLICE_SECONDS", 0.1)
     monkeypatch.setattr(fair_scheduler, "_CHECK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(fair_scheduler, "_OVERDUE_SECONDS", 0.0)
     mapped: list[tuple[str, float]] = []
-    to_deliveries = stage.to_deliveries
+    to_deliveries = map_rows.to_deliveries
 
     def slowly(target: Any, one: Any, *rest: Any) -> Any:
         if one.row.source_id.startswith("src_flood"):
@@ -267,7 +267,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
         mapped.append((one.event["messageId"], time.monotonic()))
         return to_deliveries(target, one, *rest)
 
-    monkeypatch.setattr(stage, "to_deliveries", slowly)
+    monkeypatch.setattr(map_rows, "to_deliveries", slowly)
     return mapped
 
 
@@ -376,13 +376,13 @@ def test_a_lease_is_renewed_while_a_single_event_takes_long(
     monkeypatch.setattr(lease_holder, "LEASE_SECONDS", 1.0)
     monkeypatch.setattr(lease_holder, "_RENEW_SECONDS", 0.1)
     going_on = threading.Event()
-    to_deliveries = stage.to_deliveries
+    to_deliveries = map_rows.to_deliveries
 
     def waiting(*given: Any) -> Any:
         assert going_on.wait(30)
         return to_deliveries(*given)
 
-    monkeypatch.setattr(stage, "to_deliveries", waiting)
+    monkeypatch.setattr(map_rows, "to_deliveries", waiting)
     ids = flood(shops, 2)
     run = threading.Thread(target=ingest, args=(shops, ids))
     run.start()
@@ -403,7 +403,7 @@ def test_a_thread_that_hangs_loses_its_rows_to_another_worker(
     monkeypatch.setattr(lease_holder, "_RENEW_SECONDS", 0.1)
     monkeypatch.setattr(lease_holder, "_STUCK_SECONDS", 1.0)
     going_on, hanging = threading.Event(), threading.Event()
-    to_deliveries = stage.to_deliveries
+    to_deliveries = map_rows.to_deliveries
 
     def hangs_once(*given: Any) -> Any:
         if not hanging.is_set():
@@ -411,7 +411,7 @@ def test_a_thread_that_hangs_loses_its_rows_to_another_worker(
             assert going_on.wait(60)
         return to_deliveries(*given)
 
-    monkeypatch.setattr(stage, "to_deliveries", hangs_once)
+    monkeypatch.setattr(map_rows, "to_deliveries", hangs_once)
     ids = flood(shops, 3)
     run = threading.Thread(target=ingest, args=(shops, ids))
     run.start()
@@ -452,16 +452,16 @@ def test_a_visitor_with_many_earlier_events_does_not_delay_others(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its earlier events take too long, so their own hints settle them first."""
-    monkeypatch.setattr(stage, "_SLICE_SECONDS", 0.05)
-    monkeypatch.setattr(stage, "_STALL_SECONDS", 0.1)
-    learn = stage.BulkVisitors.learn
+    monkeypatch.setattr(map_rows, "_SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(map_rows, "_STALL_SECONDS", 0.1)
+    learn = map_rows.BulkVisitors.learn
 
     def slowly(self: Any, one: Any, country: Any, *, keep: bool) -> Any:
         if one.row.source_id == "src_flood":
             time.sleep(0.02)
         return learn(self, one, country, keep=keep)
 
-    monkeypatch.setattr(stage.BulkVisitors, "learn", slowly)
+    monkeypatch.setattr(map_rows.BulkVisitors, "learn", slowly)
     events = [identify(f"{n}@example.com") for n in range(30)]
     earlier = wait(shops, "src_flood", events, seconds=0.0)
     late = wait(shops, "src_flood", [order("late")], seconds=0.0)

@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import Sequence
 
-from worker.dev.sandbox.memory import Bounds
+from worker.dev.sandbox.received_events import Bounds
 from worker.dev.sandbox.routes import App
 from worker.dev.sandbox.server import serve
 

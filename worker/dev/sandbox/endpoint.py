@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.dev.sandbox import http_server
-from worker.dev.sandbox.behaviour import Behaviour, EventsRequest, Plan
+from worker.dev.sandbox.choose_faults import Behaviour, EventsRequest, Plan
 from worker.dev.sandbox.fault_rules import Status
 from worker.dev.sandbox.http_server import Request, Response
-from worker.dev.sandbox.memory import LONGEST_KEPT_ID, Arrival, Memory, token_fingerprint
+from worker.dev.sandbox.received_events import LONGEST_KEPT_ID, Arrival, Memory, token_fingerprint
 from worker.dev.sandbox.request_body import EVENT_NAMES, TEST_MAX_EVENTS, Reading, event_problem, parse_body
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from html import escape
 from typing import Any
 
 from worker.dev.sandbox import http_server
-from worker.dev.sandbox.behaviour import Behaviour
+from worker.dev.sandbox.choose_faults import Behaviour
 from worker.dev.sandbox.endpoint import State, receive
+from worker.dev.sandbox.fault_script import ScriptError, parse_script
 from worker.dev.sandbox.http_server import HTML, Request, Response
-from worker.dev.sandbox.memory import Bounds, Memory, token_fingerprint
 from worker.dev.sandbox.oauth import AccountApi
-from worker.dev.sandbox.script import ScriptError, parse_script
+from worker.dev.sandbox.received_events import Bounds, Memory, token_fingerprint
 from worker.dev.sandbox.shop import pages as shop
 
 _JSON_LINES = "application/x-ndjson"

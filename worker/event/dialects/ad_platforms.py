@@ -9,7 +9,7 @@ https://help.pinterest.com/en/business/article/add-event-codes
 from typing import Any
 
 from worker.event.dialects.rewriting import Dialect, Shape, first_of, objects, words
-from worker.event.embedded import open_text
+from worker.event.json_in_text import open_text
 
 _ACTION_SOURCES = {"website": "web", "physicalstore": "offline", "physical_store": "offline"}
 # Meta's other sources of an action; Pinterest has no word for them, and an app is recognised by what it says.

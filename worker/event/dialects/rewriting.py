@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.event.embedded import open_text
+from worker.event.json_in_text import open_text
 from worker.event.problems import Problem
 from worker.event.text import fold_keys
 

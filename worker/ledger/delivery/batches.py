@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Update, and_, bindparam, exists, func, insert, or_, select, update
 
-from worker.ledger.delivery import ownership, precedence
+from worker.ledger.delivery import ownership, signed_precedence
 from worker.ledger.delivery.claims import BatchGroup, insert_batch
 from worker.ledger.reports import measures, sales_by_day, tallies
 from worker.ledger.reports.sales_by_day import Sale
@@ -424,7 +424,7 @@ def _write_endings(connection: Connection, endings: Sequence[MemberResult], now:
     # Events that Pinterest may have received are left alone: a second copy could count twice.
     surely_failed = [ending.id for ending in endings if ending.reason_class not in (None, UNKNOWN_OUTCOME)]
     if surely_failed:
-        precedence.reopen_waiting(connection, surely_failed, now)
+        signed_precedence.reopen_waiting(connection, surely_failed, now)
 
 
 def _failed_ids(endings: Iterable[MemberResult]) -> set[int]:

@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.event.received import Trust
 from worker.formats import count_text
-from worker.ledger.delivery import precedence
-from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
+from worker.ledger.delivery import signed_precedence
+from worker.ledger.delivery.signed_precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import tallies
 from worker.ledger.schema import (
@@ -357,7 +357,7 @@ def _reopen_in_races(
 
 
 def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
-    precedence.displace_public_for_failed(connection, ids, now)
+    signed_precedence.displace_public_for_failed(connection, ids, now)
     # A person decides for this delivery, whatever Pinterest may have.
     arrival = {} if how != _MANUALLY else {"may_have_arrived": _SENT_AGAIN}
     # The earlier failure stays visible as a warning after a successful retry.
@@ -400,7 +400,7 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
         ),
     )
     is_open = or_(*(exists().where(match, other.c.state == State.OPEN.value, ~gives_way) for match in same))
-    # A public delivery that lost its id to a signed one: see `worker.ledger.delivery.precedence`.
+    # A public delivery that lost its id to a signed one: see `worker.ledger.delivery.signed_precedence`.
     has_own_id = ~delivery.c.event_id.contains(REPLACED_MARK[0])
     goes_first = or_(
         other.c.trust > delivery.c.trust,

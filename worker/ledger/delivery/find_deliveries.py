@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text, union_all
 
 from worker.event.received import Trust
-from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id, shown_time
+from worker.ledger.delivery.signed_precedence import REPLACED_MARK, shown_event_id, shown_time
 from worker.ledger.reports.books import reported_state
 from worker.ledger.schema import (
     BatchStatus,

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, select, text, update
 
 from worker.event.problems import FoundProblem, Problem
 from worker.event.received import Trust
-from worker.ledger.delivery.precedence import (
+from worker.ledger.delivery.remembered_ids import OrderIdentity, name_orders, recall_ids
+from worker.ledger.delivery.signed_precedence import (
     MAY_BE_COUNTED_ONCE,
     Claim,
     Content,
@@ -21,7 +22,6 @@ from worker.ledger.delivery.precedence import (
     shown_event_id,
     shown_time,
 )
-from worker.ledger.delivery.remembered_ids import OrderIdentity, name_orders, recall_ids
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import measures, tallies
 from worker.ledger.reports.sales_by_day import REFUND, Sale, append_sales
@@ -74,7 +74,7 @@ class NewDelivery(NamedTuple):
     currency: str | None = None
     value_thousandths: int | None = None
     trust: Trust = Trust.PUBLIC
-    # Tells whether two copies of an event have the same content: see `worker.ledger.delivery.precedence`.
+    # Tells whether two copies of an event have the same content: see `worker.ledger.delivery.signed_precedence`.
     content_key: bytes | None = None
     # A second event with this key is a duplicate, whatever its event id.
     business_key: bytes | None = None

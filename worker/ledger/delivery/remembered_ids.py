@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 
-from worker.ledger.delivery.precedence import DedupKey, dedup_key
+from worker.ledger.delivery.signed_precedence import DedupKey, dedup_key
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import delivery, order_identity, remembered_id

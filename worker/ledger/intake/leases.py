@@ -153,11 +153,6 @@ def _belongs_to(source_id: Any, trust: int) -> Any:
     return (inbox.c.source_id == source_id) & (inbox.c.trust == trust) & inbox.c.parked_reason.is_(None)
 
 
-def any_overdue(connection: Connection, received_before: float) -> bool:
-    """Return whether any inbox row was received before a time."""
-    return bool(overdue_ids(connection, 0, received_before, 1))
-
-
 def overdue_ranges(
     connection: Connection,
     received_before: float,

@@ -17,7 +17,7 @@ from worker.ledger.rows import iterate_pages
 from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
-DefaultConsent = Literal["drop", "allow"]
+_DefaultConsent = Literal["drop", "allow"]
 WEBHOOK_SYSTEMS = ("shopify", "woocommerce", "custom")
 _SECRET, _WEBHOOK_SECRET = b"server secret", b"webhook secret"
 # Limit of waiting events per source, for signed and for public ones each, unless the source's options set it.
@@ -55,7 +55,7 @@ class Source:
         """Return the domains whose pages may send events, and ``null`` if pages in sandboxed frames may, too."""
         return (*self.domains, "null") if self.options.get("allow_null_origin") else self.domains
 
-    def default_consent(self, channel: str) -> DefaultConsent:
+    def default_consent(self, channel: str) -> _DefaultConsent:
         """Return what a missing consent means. By default browsers drop and servers allow."""
         default = "drop" if channel == "browser" else "allow"
         setting = self.options.get("default_consent", {}).get(channel, default)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from worker.event.embedded import with_opened_fields
 from worker.event.envelope import EnvelopeError, check_envelope, decode_json
+from worker.event.json_in_text import with_opened_fields
 from worker.event.received import Received
 from worker.ledger.setup import sources
 from worker.operations.caller import Caller

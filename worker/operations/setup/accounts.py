@@ -16,7 +16,7 @@ from worker.ledger.setup import ad_accounts as store
 from worker.ledger.setup.ad_accounts import AccountRateLimit, Credential
 from worker.operations.caller import Caller
 from worker.operations.errors import NotFoundError
-from worker.operations.setup import token_ends
+from worker.operations.setup import token_expiry
 
 RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED = "running", "breaker_open", "partly_paused", "paused"
 DEFAULT_REASON = "Paused manually."
@@ -56,7 +56,7 @@ def list_accounts(caller: Caller) -> list[AccountStatus]:
             account_status.pending_by_account(connection),
             account_status.in_flight_by_account(connection),
         )
-        ends = token_ends.ends_by_credential(connection)
+        ends = token_expiry.ends_by_credential(connection)
         return [
             _status(credentials, pending.get(account_id), in_flight.get(account_id), ends, caller.now)
             for account_id, credentials in _by_account(connection)

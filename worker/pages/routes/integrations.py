@@ -14,7 +14,7 @@ from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources as source_store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.errors import ConflictError, DuplicateError, OperationError
-from worker.operations.setup import connect, token_ends
+from worker.operations.setup import connect, token_expiry
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
 from worker.operations.setup.connection_check import ConnectionReport, check_connection
@@ -239,8 +239,8 @@ def _token_end(integration: Integration, now: float) -> str | None:
     """Say what to do about an access token that ends soon, or has ended."""
     end = parse_time(integration.config.get("token_expires_at"))
     return (
-        token_ends.describe_token_end(end, now)
-        if end is not None and token_ends.ends_soon(end, now)
+        token_expiry.describe_token_end(end, now)
+        if end is not None and token_expiry.ends_soon(end, now)
         else None
     )
 

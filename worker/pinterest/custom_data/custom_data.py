@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from worker.event.consent.vocabulary import read_flag
-from worker.event.embedded import looks_like_json, open_text
+from worker.event.json_in_text import looks_like_json, open_text
 from worker.event.problems import Problem
 from worker.event.redaction import Regions, are_plain_product_ids, clean_free_text, clean_id
 from worker.event.text import cached_by_keys, clean_text, fold_key, fold_keys
@@ -125,15 +125,15 @@ def build_custom_data(
     """
     if not properties and not options.limited_data_processing:
         return {}
-    stated = _stated(properties)
-    currency = read_currency(stated.get("currency"), "the value", notes)
+    fields = _stated(properties)
+    currency = read_currency(fields.get("currency"), "the value", notes)
     items = read_items(properties, kind.one_product, currency, notes, options.product_id_source)
     cut = _cut(properties, items, notes)
     value = None
     if currency is UNREADABLE:
         currency, items = None, list(map(_without_price, items))
     else:
-        value = _read_value(properties, currency, options, notes) if "value" in stated else None
+        value = _read_value(properties, currency, options, notes) if "value" in fields else None
         currency = (
             currency or _sign_currency(value, items, notes) or _usual_currency(value, items, options, notes)
         )
@@ -148,11 +148,11 @@ def build_custom_data(
         data["value"] = value.text
         if not currency:
             notes.warn(Problem.CURRENCY_MISSING, "value without a currency: Pinterest takes the ad account's")
-    _add_order(data, stated, notes)
+    _add_order(data, fields, notes)
     clean = partial(clean_free_text, regions=regions) if options.clean_free_text else str
-    _add_contents(data, properties, stated, items, options, notes, clean, cut=cut)
-    if kind.is_list or not _TEXT_FIELDS.isdisjoint(stated):
-        _add_texts(data, properties, stated, kind, bool(items), clean)
+    _add_contents(data, properties, fields, items, options, notes, clean, cut=cut)
+    if kind.is_list or not _TEXT_FIELDS.isdisjoint(fields):
+        _add_texts(data, properties, fields, kind, bool(items), clean)
     _add_privacy(data, properties, options, notes)
     _clean_ids(data, notes)
     return data
@@ -204,20 +204,22 @@ def _cut(properties: Mapping[str, Any], items: list[Item], notes: Notes) -> bool
 @cached_by_keys(1024)
 def _spelled(keys: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Return the spellings of each field that are among the keys, the best first, for the fields that have one."""
-    found = {field: tuple(key for key in known if key in keys) for field, known in PROPERTY_KEYS.items()}
-    return {field: spellings for field, spellings in found.items() if spellings}
+    spellings_of = {
+        field: tuple(key for key in known if key in keys) for field, known in PROPERTY_KEYS.items()
+    }
+    return {field: spellings for field, spellings in spellings_of.items() if spellings}
 
 
 def _stated(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return the first value of each field that the properties have under any of its spellings."""
-    stated = {}
+    fields = {}
     for field, keys in _spelled(tuple(properties)).items():
         for key in keys:
             value = properties[key]
             if value is not None and value != "":
-                stated[field] = value
+                fields[field] = value
                 break
-    return stated
+    return fields
 
 
 def _read_value(
@@ -257,9 +259,9 @@ def _stated_sum(properties: Mapping[str, Any], keys: tuple[str, ...], currency: 
     """Return the first amount under these keys, or the sum of a list of them; 0 without one."""
     for key in keys:
         raw = properties.get(key)
-        found = [_amount_of(part, currency) for part in (raw if type(raw) is list else [raw])]
-        if raw and None not in found:
-            return sum((number for number in found if number is not None), Decimal(0))
+        amounts = [_amount_of(part, currency) for part in (raw if type(raw) is list else [raw])]
+        if raw and None not in amounts:
+            return sum((number for number in amounts if number is not None), Decimal(0))
     return Decimal(0)
 
 
@@ -280,13 +282,13 @@ _CONTRADICTING_FACTOR = 40
 
 def _compare(value: Amount, items: list[Item], notes: Notes) -> None:
     """Warn of a value that is far from what the products cost."""
-    total, stated = 0.0, float(value.text)
+    total, number = 0.0, float(value.text)
     for item in items:
         if item.cost is None:
             return
         total += item.cost
-    if stated > 0 < total and (
-        stated >= _CONTRADICTING_FACTOR * total or total >= _CONTRADICTING_FACTOR * stated
+    if number > 0 < total and (
+        number >= _CONTRADICTING_FACTOR * total or total >= _CONTRADICTING_FACTOR * number
     ):
         notes.warn(
             Problem.VALUE_CONTRADICTS_PRODUCTS,
@@ -306,9 +308,9 @@ def _sign_currency(value: Amount | None, items: list[Item], notes: Notes) -> str
 
 def _usual_currency(value: Amount | None, items: list[Item], options: Options, notes: Notes) -> str | None:
     """Return the integration's currency for amounts of which none states one."""
-    amounts = [one for one in (value, *(item.price for item in items)) if one is not None]
-    stated = [value and value.currency, *(item.currency for item in items)]
-    if options.default_currency is None or not amounts or any(stated):
+    amounts = [amount for amount in (value, *(item.price for item in items)) if amount is not None]
+    currencies = [value and value.currency, *(item.currency for item in items)]
+    if options.default_currency is None or not amounts or any(currencies):
         return None
     notes.compute("currency", f"{options.default_currency}, the default currency of the integration")
     return options.default_currency
@@ -338,8 +340,8 @@ def read_order_id(properties: Mapping[str, Any]) -> str | None:
     return clean_text(_stated(properties).get("order_id"))
 
 
-def _add_order(data: dict[str, Any], stated: Mapping[str, Any], notes: Notes) -> None:
-    raw = stated.get("order_id")
+def _add_order(data: dict[str, Any], fields: Mapping[str, Any], notes: Notes) -> None:
+    raw = fields.get("order_id")
     order_id = clean_text(raw) if raw is not None else None
     if order_id:
         data["order_id"] = order_id
@@ -347,7 +349,7 @@ def _add_order(data: dict[str, Any], stated: Mapping[str, Any], notes: Notes) ->
         notes.warn(
             Problem.FIELD_UNREADABLE, "the order id is left out: it is neither a text nor a whole number"
         )
-    ltv = stated.get("predicted_ltv")
+    ltv = fields.get("predicted_ltv")
     if ltv is not None and (amount := read_price(ltv, None, "predicted_ltv", notes)):
         data["predicted_ltv"] = amount.text
 
@@ -355,7 +357,7 @@ def _add_order(data: dict[str, Any], stated: Mapping[str, Any], notes: Notes) ->
 def _add_contents(
     data: dict[str, Any],
     properties: Mapping[str, Any],
-    stated: Mapping[str, Any],
+    fields: Mapping[str, Any],
     items: list[Item],
     options: Options,
     notes: Notes,
@@ -363,7 +365,7 @@ def _add_contents(
     *,
     cut: bool,
 ) -> None:
-    raw = stated.get("num_items")
+    raw = fields.get("num_items")
     count = read_count(raw) if cut else _count(data, raw, properties.get("quantity"), items, notes)
     if count:
         data["num_items"] = count
@@ -371,12 +373,12 @@ def _add_contents(
         items = items[:_MOST_SENT]
     own_ids = list(dict.fromkeys([item.id for item in items if item.id]))
     given = []
-    if "content_ids" in stated and (options.product_id_source is None or not own_ids):
-        given = _given_ids(stated["content_ids"], notes)
+    if "content_ids" in fields and (options.product_id_source is None or not own_ids):
+        given = _given_ids(fields["content_ids"], notes)
     ids = given or own_ids
     has_affixes = bool(options.product_id_prefix or options.product_id_suffix)
     if has_affixes:
-        ids = [_with_affixes(one, options) for one in ids]
+        ids = [_with_affixes(content_id, options) for content_id in ids]
     if ids:
         data["content_ids"] = ids
     # A quantity alone does not describe a product.
@@ -393,30 +395,30 @@ def _add_contents(
 def _count(
     data: Mapping[str, Any], raw: object, quantity: object, items: list[Item], notes: Notes
 ) -> int | None:
-    stated = read_count(raw) if raw is not None else None
-    if raw is not None and stated is None:
+    count = read_count(raw) if raw is not None else None
+    if raw is not None and count is None:
         notes.warn(Problem.ITEM_COUNT_UNREADABLE, "the number of items is not a whole number above zero")
     if not items:
-        return stated or (read_count(quantity) if "value" in data else None)
+        return count or (read_count(quantity) if "value" in data else None)
     summed = sum([item.count for item in items])
-    if stated is None:
+    if count is None:
         notes.compute("num_items", f"{summed}, the products' quantities added up")
         return summed
-    if stated != summed:
+    if count != summed:
         notes.warn(
             Problem.ITEM_COUNT_CONTRADICTS_PRODUCTS,
-            f"the number of items is given as {stated}, but the products' quantities add up to {summed}",
+            f"the number of items is given as {count}, but the products' quantities add up to {summed}",
         )
-    return stated
+    return count
 
 
-def _given_ids(stated: object, notes: Notes) -> list[str]:
-    raw: Any = open_text(stated)
+def _given_ids(value: object, notes: Notes) -> list[str]:
+    raw: Any = open_text(value)
     if isinstance(raw, str):
         raw = [raw] if looks_like_json(raw) else raw.split(",")
     elif not isinstance(raw, list):
         raw = [raw]
-    return list(dict.fromkeys(text for one in raw if (text := read_id(one, notes))))
+    return list(dict.fromkeys(text for entry in raw if (text := read_id(entry, notes))))
 
 
 def _with_affixes(item_id: str, options: Options) -> str:
@@ -446,7 +448,7 @@ def _content(item: Item, options: Options, clean: _Clean) -> dict[str, Any]:
 def _add_texts(
     data: dict[str, Any],
     properties: Mapping[str, Any],
-    stated: Mapping[str, Any],
+    fields: Mapping[str, Any],
     kind: EventKind,
     has_items: bool,
     clean: _Clean,
@@ -454,7 +456,7 @@ def _add_texts(
     for field, key in _TEXT_KEYS:
         raw = properties.get(key)
         if field == "search_string" and kind.pinterest_name == "search":
-            raw = stated.get(field)
+            raw = fields.get(field)
         elif field == "content_category" and raw is None and kind.is_list and not has_items:
             raw = properties.get("category")
         text = clean_text(_search_text(raw) if field == "search_string" else raw) if raw is not None else None
@@ -495,6 +497,6 @@ def _add_privacy(data: dict[str, Any], properties: Mapping[str, Any], options: O
             notes.explain.add("privacy", f"opt_out_type LDP: {by} requests limited data processing")
 
 
-def _limits(stated: object) -> bool:
+def _limits(value: object) -> bool:
     """Return whether data processing is to be limited; what is not understood limits it."""
-    return stated is not None and stated != "" and read_flag(stated) is not False
+    return value is not None and value != "" and read_flag(value) is not False

@@ -6,7 +6,7 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
-from worker.event.embedded import looks_like_json, open_text
+from worker.event.json_in_text import looks_like_json, open_text
 from worker.event.json_text import short_key
 from worker.event.problems import Problem
 from worker.event.text import cached_by_keys, clean_text, fold_key, fold_keys

@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.event import json_text
 from worker.event.dialects.translate import DIALECT_KEYS, translate
-from worker.event.embedded import open_text
+from worker.event.json_in_text import open_text
 from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.business_id import ORDER_IDS_KEY, order_ids
 from worker.pinterest.custom_data.custom_data import CUT_KEY, PROPERTY_KEYS

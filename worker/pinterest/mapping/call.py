@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from worker.event.dialects.translate import translate
-from worker.event.embedded import open_text
+from worker.event.json_in_text import open_text
 from worker.event.problems import Problem
 from worker.event.received import Received, page_url
 from worker.event.redaction import clean_free_text, clean_id

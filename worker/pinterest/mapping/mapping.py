@@ -9,7 +9,7 @@ from worker.event import json_text
 from worker.event.consent.consent import check_consent
 from worker.event.consent.vocabulary import read_flag
 from worker.event.dialects.translate import dialect_of_name
-from worker.event.embedded import looks_like_json
+from worker.event.json_in_text import looks_like_json
 from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.redaction import Regions, clean_url
@@ -62,10 +62,10 @@ def _action_source(call: Call, notes: Notes) -> str:
         if notes.explain is not None:
             notes.explain.add("source", "action_source web, as for all browser events")
         return "web"
-    stated = _stated_source(call)
-    if isinstance(stated, str) and stated in ACTION_SOURCES:
-        return stated
-    if stated is not None:
+    source = _stated_source(call)
+    if isinstance(source, str) and source in ACTION_SOURCES:
+        return source
+    if source is not None:
         notes.warn(Problem.ACTION_SOURCE_UNKNOWN, "the event's action source is not one of Pinterest's")
     source = _app_system(context) or ("offline" if _is_offline(context, properties) else "web")
     if notes.explain is not None:
@@ -81,8 +81,8 @@ def _is_app(call: Call) -> bool:
 
 
 def _stated_source(call: Call) -> object:
-    stated = call.properties.get("actionsource", call.context.get("action_source"))
-    return stated.strip().lower() if isinstance(stated, str) else stated
+    source = call.properties.get("actionsource", call.context.get("action_source"))
+    return source.strip().lower() if isinstance(source, str) else source
 
 
 def _app_system(context: Mapping[str, Any]) -> str | None:
@@ -116,8 +116,8 @@ def _word(holder: object, key: str) -> str:
 
 def _opted_out(context: Mapping[str, Any], properties: Mapping[str, Any], notes: Notes) -> bool | None:
     """Return whether the visitor opted out of tracking, or None if the event does not say so."""
-    stated = (properties.get("optout"), context.get("opt_out"), context.get("optOut"))
-    answers = [_is_set(one, True, notes) for one in stated if one is not None and one != ""]
+    values = (properties.get("optout"), context.get("opt_out"), context.get("optOut"))
+    answers = [_is_set(value, True, notes) for value in values if value is not None and value != ""]
     if "device" in context:
         device = fold_keys(context["device"])
         for key, otherwise in (("limitadtracking", True), ("adtrackingenabled", False)):
@@ -126,12 +126,12 @@ def _opted_out(context: Mapping[str, Any], properties: Mapping[str, Any], notes:
     return any(answers) if answers else None
 
 
-def _is_set(stated: object, otherwise: bool, notes: Notes) -> bool:
+def _is_set(value: object, otherwise: bool, notes: Notes) -> bool:
     """Return whether a flag is set; one that is not understood counts as ``otherwise``, so that it opts out."""
-    flag = read_flag(stated)
+    flag = read_flag(value)
     if flag is not None:
         return flag
-    if type(stated) is not str or fold_key(stated[:_LONGEST_WORD]) not in ("optout", "optedout"):
+    if type(value) is not str or fold_key(value[:_LONGEST_WORD]) not in ("optout", "optedout"):
         notes.warn(Problem.FIELD_UNREADABLE, "the opt-out is not understood, and counts as one")
     return otherwise
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from worker.event.embedded import open_text
+from worker.event.json_in_text import open_text
 from worker.event.json_text import short_key
 from worker.event.text import cached_by_keys, fold_key, fold_keys
 from worker.pinterest.user_data.countries import country_code

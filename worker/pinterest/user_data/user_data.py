@@ -25,7 +25,6 @@ from worker.pinterest.user_data.visitor import (
     hash_collected,
     have_different_emails,
     identifies_person,
-    is_same_person,
 )
 
 # The lifetime of the cookie that holds the click id in the browser.
@@ -54,7 +53,11 @@ def _named(public: dict[str, list[str]], data: Mapping[str, list[str]]) -> str |
     ids = public.pop("external_id", None)
     names = [*public]
     if ids:
-        names += [f"external_id:{place}" for place, one in enumerate(data["external_id"]) if one in ids]
+        names += [
+            f"external_id:{place}"
+            for place, external_id in enumerate(data["external_id"])
+            if external_id in ids
+        ]
     return ",".join(names) or None
 
 
@@ -138,7 +141,8 @@ def _person(call: Call, visitor: Visitor, public: dict[str, list[str]], notes: N
     is_public_id = user_id is None and visitor.is_user_id_unconfirmed
     data: dict[str, list[str]] = {}
     # An order may be another person's even while the visitor is signed in.
-    is_same = is_same_person(visitor, user_id) and not have_different_emails(visitor.traits, own)
+    is_same_id = user_id is None or visitor.user_id in (None, user_id)
+    is_same = is_same_id and not have_different_emails(visitor.traits, own)
     if is_same:
         data.update(visitor.traits)
         user_id = user_id or visitor.user_id
@@ -169,9 +173,9 @@ def likely_countries(call: Call, visitor: Visitor) -> tuple[str, ...]:
 
 def _regions(call: Call, visitor: Visitor, parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     # The last part takes precedence.
-    stated = [part.get("country") for part in reversed(parts)]
+    countries = [part.get("country") for part in reversed(parts)]
     return person_regions(
-        stated, visitor.country, call.options.default_country, call.properties, call.context
+        countries, visitor.country, call.options.default_country, call.properties, call.context
     )
 
 
@@ -224,8 +228,8 @@ _MOBILE_IDS = frozenset(
 
 
 def _mobile_ids(holder: object) -> dict[str, Any]:
-    found = collect_traits(holder).get("hashed_maids")
-    return {"hashed_maids": found} if found else {}
+    device_ids = collect_traits(holder).get("hashed_maids")
+    return {"hashed_maids": device_ids} if device_ids else {}
 
 
 def _add_user_id(
@@ -256,27 +260,29 @@ def _add_external_id(
         if is_public:
             public["external_id"] = [*public.get("external_id", ()), digest]
     elif not is_public and "external_id" in public:
-        public["external_id"] = [one for one in public["external_id"] if one != digest]
+        public["external_id"] = [
+            external_id for external_id in public["external_id"] if external_id != digest
+        ]
 
 
 def _add_click_ids(
     data: dict[str, Any], call: Call, visitor: Visitor, public: dict[str, list[str]], notes: Notes
 ) -> None:
     """Add Pinterest's click id and browser id under the names of ``field_mapping``."""
-    found = find_click_ids(call.event, call.received, None if call.dialects else call.page_url)
-    epik = found.epik or _remembered_epik(visitor, call.received)
-    pin_unauth = found.pin_unauth or visitor.pin_unauth
+    click_ids = find_click_ids(call.event, call.received, None if call.dialects else call.page_url)
+    epik = click_ids.epik or _remembered_epik(visitor, call.received)
+    pin_unauth = click_ids.pin_unauth or visitor.pin_unauth
     as_pinterest = call.options.field_mapping == "pinterest"
     if pin_unauth and as_pinterest:
         if digest := hash_value("external_id", pin_unauth[:_LONGEST_HASHED]):
             # Anyone can send a public call with a browser id for a device, so that an earlier one proves nothing.
-            _add_external_id(data, digest, public, is_public=found.pin_unauth is None)
+            _add_external_id(data, digest, public, is_public=click_ids.pin_unauth is None)
     elif pin_unauth:
         data["click_id"] = pin_unauth
     if epik:
         data["click_id" if as_pinterest else "partner_id"] = epik
     if notes.explain is not None:
-        _explain_click_ids(found, epik, pin_unauth, as_pinterest, notes)
+        _explain_click_ids(click_ids, epik, pin_unauth, as_pinterest, notes)
 
 
 def _remembered_epik(visitor: Visitor, received: Received) -> str | None:
@@ -285,16 +291,16 @@ def _remembered_epik(visitor: Visitor, received: Received) -> str | None:
 
 
 def _explain_click_ids(
-    found: ClickIds, epik: str | None, pin_unauth: str | None, as_pinterest: bool, notes: Notes
+    click_ids: ClickIds, epik: str | None, pin_unauth: str | None, as_pinterest: bool, notes: Notes
 ) -> None:
     if notes.explain is None:
         return
     earlier = "an earlier event of the visitor"
     if pin_unauth:
         where = "external_id, hashed" if as_pinterest else "click_id"
-        place = found.pin_unauth_place if found.pin_unauth else earlier
+        place = click_ids.pin_unauth_place if click_ids.pin_unauth else earlier
         notes.explain.add("identity", f"_pin_unauth → {where}, from {place}")
     if epik:
-        place = found.epik_place if found.epik else earlier
+        place = click_ids.epik_place if click_ids.epik else earlier
         where = "click_id" if as_pinterest else "partner_id"
         notes.explain.add("identity", f"epik → {where}, from {place}")

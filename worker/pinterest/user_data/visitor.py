@@ -193,11 +193,6 @@ def signs_out(event: Mapping[str, Any]) -> bool:
     return event.get("type") == "identify" and "userId" in event and event["userId"] in (None, "")
 
 
-def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
-    """Return whether a hashed user id may be the visitor's: it is equal, or one of the two is unknown."""
-    return user_id is None or visitor.user_id is None or user_id == visitor.user_id
-
-
 def are_different_people(visitor: Visitor, other: Visitor) -> bool:
     """Return whether two records are of different people: by their user ids, else by their e-mail addresses."""
     if visitor.user_id is not None and other.user_id is not None:

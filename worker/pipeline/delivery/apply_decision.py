@@ -37,8 +37,8 @@ from worker.pinterest.client.breaker import (
 )
 from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_delays import Wait, next_wait
-from worker.pipeline.delivery.at_risk import events_at_risk, ids_without, unknown_outcomes
 from worker.pipeline.delivery.delivery_context import DeliveryContext, DeliveryResult, PostponedError
+from worker.pipeline.delivery.possible_duplicates import events_at_risk, ids_without, unknown_outcomes
 
 # Reason class of a pause: every part of a batch was refused with the same message.
 _ACCOUNT_REFUSED = "account_refused"

@@ -19,9 +19,9 @@ from worker.pipeline.delivery.apply_decision import (
     split_off_risky,
     split_off_unopened,
 )
-from worker.pipeline.delivery.at_risk import events_at_risk
 from worker.pipeline.delivery.delivery_context import DeliveryContext, DeliveryResult, PostponedError
-from worker.pipeline.missing_key import report_missing_key
+from worker.pipeline.delivery.possible_duplicates import events_at_risk
+from worker.pipeline.missing_encryption_key import report_missing_key
 
 # A batch without a slot of `rate_wait_slots` waits at most this long; scheduling it again would take longer.
 _MAX_INLINE_WAIT_SECONDS = 0.1

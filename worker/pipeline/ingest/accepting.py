@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 from worker import logs
 from worker.event import json_text
 from worker.event.click_ids import ClickIds, find_click_ids
-from worker.event.embedded import with_opened_fields
 from worker.event.envelope import check_envelope
+from worker.event.json_in_text import with_opened_fields
 from worker.event.received import Received, Trust, visitor_ids
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, Waiting

@@ -10,9 +10,7 @@ from worker.event.received import Received
 from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.intake.debug_inputs import INPUT, Input, NewInput
 from worker.ledger.vault import Vault
-from worker.pinterest.mapping.call import Explanation
 from worker.pipeline.ingest.accepting import OpenedEvent
-from worker.pipeline.ingest.outcomes import Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +29,6 @@ class _DebuggedEvent:
     event: Mapping[str, Any]
     received: Received
     decisions: list[Decision]
-
-
-def decision_of(target: Destination, explanation: Explanation) -> Decision:
-    """Return the decision of one integration."""
-    return Decision(target.integration.id, target.integration.name, explanation.to_dict())
 
 
 def seal_debug_input(

@@ -11,7 +11,7 @@ from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Attempt
 from worker.ledger.intake import inbox, leases
 from worker.pinterest.client.answer_decisions import ReasonClass
-from worker.pipeline.delivery.at_risk import events_at_risk, ids_without, unknown_outcomes
+from worker.pipeline.delivery.possible_duplicates import events_at_risk, ids_without, unknown_outcomes
 
 log = logs.of(__name__)
 
@@ -106,7 +106,7 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
 def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     abandoned = _hint_at_abandoned(ledger, hints)
     with ledger.read() as connection:
-        if not leases.any_overdue(connection, now - _GRACE_SECONDS):
+        if not inbox.overdue_ids(connection, 0, now - _GRACE_SECONDS, 1):
             return abandoned
     is_queue_long = _exceeds(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES)
     with ledger.write() as connection:

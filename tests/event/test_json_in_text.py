@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.event.embedded import looks_like_json, open_text, with_opened_fields
+from worker.event.json_in_text import looks_like_json, open_text, with_opened_fields
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.dev.sandbox.samples import event, events
-from worker.dev.sandbox.memory import Arrival, Bounds, Memory, _Window, token_fingerprint
+from worker.dev.sandbox.received_events import Arrival, Bounds, Memory, _Window, token_fingerprint
 
 
 def arrival(at: float = 1.0, account: str = "1", **changes: Any) -> Arrival:

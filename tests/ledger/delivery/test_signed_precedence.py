@@ -19,7 +19,7 @@ from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, MemberResult, Starte
 from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.delivery.new_deliveries import NewDelivery
-from worker.ledger.delivery.precedence import _FIRST_FAILED, _PUBLIC_REPLACED, MAY_BE_COUNTED_ONCE
+from worker.ledger.delivery.signed_precedence import _FIRST_FAILED, _PUBLIC_REPLACED, MAY_BE_COUNTED_ONCE
 from worker.ledger.schema import State, batch, delivery
 from worker.ledger.setup.integrations import Integration
 

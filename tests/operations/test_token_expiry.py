@@ -4,7 +4,12 @@ import pytest
 
 from tests.ledger.shop import NOW, place
 from worker.ledger.database import Ledger
-from worker.operations.setup.token_ends import _WHAT_TO_DO, describe_token_end, ends_by_credential, ends_soon
+from worker.operations.setup.token_expiry import (
+    _WHAT_TO_DO,
+    describe_token_end,
+    ends_by_credential,
+    ends_soon,
+)
 
 DAY = 86_400
 

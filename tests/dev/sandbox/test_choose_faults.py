@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.dev.sandbox.samples import ACCOUNT, event, events
-from worker.dev.sandbox.behaviour import Behaviour, EventsRequest, Plan
-from worker.dev.sandbox.script import parse_script
+from worker.dev.sandbox.choose_faults import Behaviour, EventsRequest, Plan
+from worker.dev.sandbox.fault_script import parse_script
 
 
 def behaviour(*rules: dict[str, Any], seed: int = 1) -> Behaviour:

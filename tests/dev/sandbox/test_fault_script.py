@@ -3,8 +3,8 @@
 import pytest
 
 from worker.dev.sandbox.fault_rules import Failing, Marks, Match, RateLimit, Rule, Script, Status, WireFault
+from worker.dev.sandbox.fault_script import ScriptError, parse_script
 from worker.dev.sandbox.http_server import Fault
-from worker.dev.sandbox.script import ScriptError, parse_script
 
 
 def test_an_empty_script_changes_nothing() -> None:

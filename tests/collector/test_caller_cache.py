@@ -14,10 +14,10 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.datastructures import Headers
 
 from tests.ledger import shop as shops
+from worker.collector.caller_cache import RememberedSources
 from worker.collector.callers import Callers
 from worker.collector.gateway import _AllDomains
 from worker.collector.intake import GroupCommit
-from worker.collector.outage_cache import RememberedSources
 from worker.collector.spooling import SpoolingIntake
 from worker.http.signature import sign
 from worker.ledger.database import Ledger, LedgerBusyError, LedgerRefusedError
