@@ -248,6 +248,25 @@ def test_any_json_is_decided_without_an_error(stated: Any) -> None:
         ({"properties": {"consent": "denied"}}, False),
         ({"properties": {"x-ga-gcs": "G100"}}, False),
         ({"context": {"consent": {"advertising": True}}, "properties": {"gcs": "G101"}}, False),
+        ({"context": {"ad_storage": "granted", "ad_user_data": "denied"}}, False),
+        ({"properties": {"ad_storage": "denied"}}, False),
+        ({"context": {"adConsent": "denied"}}, False),
+        ({"context": {"gppString": "DBABLA~BVQqAAAAAgA.QA"}}, False),
+        # Cookies of consent tools that a server passes on
+        ({"context": {"CookieConsent": "{stamp:'x',necessary:true,marketing:false}"}}, False),
+        ({"context": {"cookies": {"CookieConsent": "{necessary:true%2Cmarketing:false}"}}}, False),
+        ({"context": {"cookies": {"CookieConsent": "{necessary:true%2Cmarketing:true}", "other": 7}}}, True),
+        (
+            {"context": {"cookie": "a=b; OptanonConsent=isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A0; c"}},
+            False,
+        ),
+        ({"context": {"cookies": {"_epik": "x"}}}, True),
+        # A refused sale refuses advertising; that it is not refused grants nothing.
+        ({"context": {"do_not_sell": True}}, False),
+        ({"properties": {"doNotSell": "true"}}, False),
+        ({"properties": {"ccpa_opt_out": 1}}, False),
+        ({"properties": {"ccpa_opt_out": False}}, True),
+        ({"context": {"do_not_sell": False, "consent": {"analytics": True}}}, False),
         # Of a newsletter, and nothing else.
         ({"properties": {"consent": {"newsletter": True}}}, True),
         ({"properties": {"consent": "by e-mail"}}, True),

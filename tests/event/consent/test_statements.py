@@ -191,6 +191,40 @@ def test_cookiebot_and_cookieyes(stated: Any, granted: bool) -> None:
             },
             True,
         ),
+        (
+            {
+                "purposes": {"enabled": ["cookies", "create_ads_profile", "select_personalized_ads"]},
+                "vendors": {"enabled": ["google"], "disabled": ["c:pinterest"]},
+            },
+            False,
+        ),
+        # mParticle
+        ({"gdpr": {"advertising": {"consented": True}}}, True),
+        (
+            {
+                "gdpr": {"advertising": {"consented": True}},
+                "ccpa": {"data_sale_opt_out": {"consented": False}},
+            },
+            True,
+        ),
+        (
+            {
+                "gdpr": {"advertising": {"consented": True}},
+                "ccpa": {"data_sale_opt_out": {"consented": True}},
+            },
+            False,
+        ),
+        ({"advertising": True, "email": {"opt_out": True}}, True),
+        # Usercentrics, its third version
+        ({"categories": {"marketing": {"state": "ALL_ACCEPTED"}}}, True),
+        ({"categories": {"marketing": {"state": "ALL_DENIED"}}}, False),
+        ({"categories": {"marketing": {"state": "SOME_ACCEPTED"}}}, False),
+        # WordPress and Civic
+        ({"cmplz_marketing": "allow", "cmplz_statistics": "deny"}, True),
+        ({"cmplz_marketing": "deny", "cmplz_statistics": "allow"}, False),
+        ({"wp_consent_marketing": "allow"}, True),
+        ({"optionalCookies": {"marketing": "accepted"}}, True),
+        ({"optionalCookies": {"analytics": "accepted", "marketing": "revoked"}}, False),
         # The US privacy string refuses a sale, and grants nothing.
         ({"uspString": "1YYN", "advertising": True}, False),
         ({"uspString": "1YNN", "advertising": True}, True),

@@ -1,6 +1,6 @@
 """Decide whether an event carries the consent that an integration requires."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -156,11 +156,20 @@ _NAMES = """
 consentManagement consent_management consentState consent_state consentMode consent_mode googleConsentMode
 google_consent_mode customerPrivacy customer_privacy tcf tcData tcString tc_string gcs gcd x-ga-gcs x-ga-gcd
 OnetrustActiveGroups OptanonActiveGroups OptanonConsent usPrivacy us_privacy uspString Consent
+CookieConsent cookieConsent cookie_consent advertisingConsent advertising_consent adConsent ad_consent adsConsent
+ads_consent ad_storage adStorage ad_user_data adUserData ad_personalization adPersonalization gpp gppString gpp_string
 """
+_REFUSALS = """
+doNotSell do_not_sell doNotSellOrShare do_not_sell_or_share ccpaOptOut ccpa_opt_out saleOptOut sale_opt_out
+"""
+# The cookies of consent tools, among the cookies that a server passes on.
+_COOKIES = frozenset(["CookieConsent", "OptanonConsent", "cookieyes-consent", "euconsent-v2", "usprivacy"])
+_LONGEST_COOKIES = 16_384
 _GPC_PLACES = frozenset(_GPC_NAMES.split())
 # Where statements are in the context and in the properties, in addition to ``context.consent``.
-_PLACES = _GPC_PLACES | frozenset(_NAMES.split())
-_PLACES_IN_PROPERTIES = _PLACES | {"consent"}
+_REFUSAL_PLACES, _COOKIE_PLACES = frozenset(_REFUSALS.split()), frozenset(("cookies", "cookie"))
+_PLACES = _GPC_PLACES.union(_NAMES.split(), _REFUSAL_PLACES, _COOKIE_PLACES)
+_PLACES_IN_PROPERTIES = (_PLACES | {"consent"}) - _COOKIE_PLACES
 
 
 def _other_statements(event: Mapping[str, Any], context: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -168,9 +177,15 @@ def _other_statements(event: Mapping[str, Any], context: Mapping[str, Any]) -> l
     statements: list[tuple[str, Any]] = []
     if not _PLACES.isdisjoint(context):
         statements += [
-            (_GPC, context[key]) if key in _GPC_PLACES else (_STATEMENT, {key: context[key]})
+            _in_context(key, context[key])
             for key in context
-            if key in _PLACES and context[key]
+            if key in _PLACES and context[key] and key not in _COOKIE_PLACES
+        ]
+        statements += [
+            (_STATEMENT, {name: value})
+            for key in _COOKIE_PLACES
+            for name, value in _cookies(context.get(key))
+            if name in _COOKIES and value
         ]
     properties = event.get("properties")
     if type(properties) is dict and not _PLACES_IN_PROPERTIES.isdisjoint(properties):
@@ -184,9 +199,26 @@ def _other_statements(event: Mapping[str, Any], context: Mapping[str, Any]) -> l
     return statements
 
 
+def _in_context(key: str, value: Any) -> tuple[str, Any]:
+    if key in _GPC_PLACES:
+        return _GPC, value
+    return _DENIAL if key in _REFUSAL_PLACES else _STATEMENT, {key: value}
+
+
+def _cookies(value: Any) -> Iterable[tuple[str, Any]]:
+    if type(value) is dict:
+        return value.items()
+    if type(value) is not str:
+        return ()
+    pairs = (part.partition("=") for part in value[:_LONGEST_COOKIES].split(";"))
+    return ((name.strip(), text.strip()) for name, _, text in pairs)
+
+
 def _in_properties(key: str, value: Any) -> tuple[str, Any]:
     if key in _GPC_PLACES:
         return _GPC, value
+    if key in _REFUSAL_PLACES:
+        return _DENIAL, {key: value}
     # A single word may be about a newsletter: only its refusal counts. An object counts if its form is known.
     if key in ("consent", "Consent"):
         return (_TENTATIVE if type(value) is dict else _DENIAL), value

@@ -42,7 +42,7 @@ categories canonical categorypreferences consentcategories purposes purpose purp
 groups onetrustactivegroups optanonactivegroups activegroups optanonconsent onetrust cookiebot cookiebotconsent
 cookieyes cookieyesconsent usercentrics didomi services consentmode consentstate googleconsentmode gtm tcdata tcf
 iab iabtcf consentmanagement customerprivacy visitorconsent choices preferences permissions value state status
-default update initial granular
+default update initial granular cookieconsent gdpr optionalcookies
 """
 _GRANTING = """
 granted allowed accepted enabled given optedin allowedconsentids acceptedcategories grantedcategories
@@ -51,6 +51,7 @@ allowedcategories allowedpurposes consented approved agreed optin hasconsented h
 _DENYING = """
 denied declined rejected refused disabled withdrawn revoked optout optedout deniedconsentids rejectedcategories
 deniedcategories disallowed donottrack dnt donotsell donotsellorshare blocked objected objection
+ccpaoptout saleoptout datasaleoptout
 """
 # They answer for everything that the same object does not name.
 _GENERAL = "value state status consent consents decision answer choice consentgiven consentstatus"
@@ -72,6 +73,8 @@ _KINDS: Mapping[str, str] = {
 }
 _NOT_UNDERSTOOD = [(ADVERTISING, None), (("analytics",), None)]
 _KEYS = {kind: frozenset(words.split()) for kind, words in _KINDS.items()}
+# An opt-out below these names is not one of a newsletter or of another channel.
+_ABOUT_ADS = ("vendors", "ccpa")
 _GENERAL_KEYS = frozenset(_GENERAL.split())
 
 
@@ -189,7 +192,7 @@ class Statements:
             self.say(_GOOGLE_SIGNALS[name], _answer_in(value), _GOOGLE)
         elif name in self._groups and value is not None:
             self.say(self._groups[name], _answer_in(value), _ONETRUST)
-        elif name.startswith("pinterest") and value is not None:
+        elif _is_pinterest(name) and value is not None:
             self.say(ADVERTISING, _answer_in(value), _SERVICE)
         elif name in _KEYS["gpc"]:
             self.read_gpc(value)
@@ -225,7 +228,7 @@ class Statements:
                 self._walk(value, depth + 1, name)
             elif type(value) is str and ("," in value or _categories_named(value, self._groups) is not None):
                 self._list([part for part in value.split(",") if part.strip()], grants)
-            elif (truth := read_truth(value)) is None or truth or grants:
+            elif (truth := _answer_in(value)) is None or truth or grants:
                 self.say((_ALL,), truth if grants or truth is None else False, PLAIN)
         elif name in _KEYS["holder"] and (nested or name not in _GENERAL_KEYS):
             self._walk(value, depth + 1, name)
@@ -234,13 +237,15 @@ class Statements:
                 self._scalar(value, depth, name)
         elif type(value) is dict and depth < _MOST_DEPTH:
             # What is below an unknown name may be about something else: only its refusals count.
-            self._denials_below(value)
+            self._denials_below(value, depth, is_about_ads=name in _ABOUT_ADS)
 
-    def _denials_below(self, value: Mapping[str, Any]) -> None:
+    def _denials_below(self, value: Mapping[str, Any], depth: int, *, is_about_ads: bool) -> None:
         for name, item in list(value.items())[:_MOST_ENTRIES]:
             categories = _categories_named(name, self._groups)
             if categories and type(item) in (bool, str, int) and read_truth(item) is False:
                 self.say(categories, False, PLAIN)
+            elif is_about_ads and (folded := fold_name(name[:_LONGEST_KEY])) in _KEYS["denying"] and item:
+                self._general_entry(folded, item, depth + 1)
 
     def _list(self, value: Sequence[Any], answer: bool) -> None:
         """Read a list of what was granted or denied, or a list of objects with a name and an answer."""
@@ -257,7 +262,7 @@ class Statements:
                 elif (number := PURPOSE_NAMES.get(fold_name(item[:_LONGEST_KEY]))) is not None:
                     understood = True
                     purposes[number] = answer
-                elif fold_name(item[:_LONGEST_KEY]).startswith("pinterest"):
+                elif _is_pinterest(fold_name(item[:_LONGEST_KEY])):
                     understood = True
                     self.say(ADVERTISING, answer, _SERVICE)
             elif type(item) is int and 0 < item <= 24:
@@ -275,7 +280,7 @@ class Statements:
             if type(name) is not str or len(name) > _LONGEST_KEY:
                 continue
             categories = _categories_named(name, self._groups)
-            if categories is None and fold_name(name).startswith("pinterest"):
+            if categories is None and _is_pinterest(fold_name(name)):
                 categories = ADVERTISING
             if categories is not None:
                 answers = {name: item for name, item in folded.items() if name not in _KEYS["name"]}
@@ -364,6 +369,11 @@ def _categories_named(name: str, groups: Mapping[str, tuple[str, ...]]) -> tuple
         return signal
     category = category_of(name)
     return None if category is None else () if category == "necessary" else (category,)
+
+
+def _is_pinterest(folded: str) -> bool:
+    # Didomi's own vendors begin with "c:".
+    return folded.startswith(("pinterest", "cpinterest"))
 
 
 def _form_of(name: str, groups: Mapping[str, tuple[str, ...]]) -> str:

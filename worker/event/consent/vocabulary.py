@@ -12,7 +12,7 @@ _PLAIN_YES = """
 true yes y t on ja j jawohl oui sí si sì sim tak ano áno da igen kyllä kylla joo jah jā taip iva tá sea ναι nai да
 """  # noqa: RUF001
 _YES = """
-ok granted grant given give allow allowed accept accepted acceptall allowall grantall agree agreed
+ok granted grant given give allow allowed accept accepted acceptall allowall allaccepted grantall agree agreed
 approve approved consent consented optin optedin enable enabled active
 akzeptiert zugestimmt erteilt accepté acceptée accordé autorisé aceptado concedido permitido accettato concesso
 consentito aceite toegestaan geaccepteerd akkoord accepteret godkendt accepterat godkänd hyväksytty sallittu
@@ -22,7 +22,7 @@ _PLAIN_NO = """
 false no n f off nein non não nao nie ne nem ei nē nu nej nee níl le όχι oxi οχι не nei ní
 """
 _NO = """
-not none deny denied decline declined reject rejected refuse refused forbid forbidden disallow
+not none deny denied alldenied decline declined reject rejected refuse refused forbid forbidden disallow
 disallowed block blocked optout optedout disable disabled inactive revoke revoked withdraw withdrawn objected unset
 abgelehnt verweigert widerrufen refusé refusée rechazado denegado rifiutato negato recusado negado geweigerd
 afgewezen afvist nekad avvisad hylätty odrzucono brak odmítnuto odmietnuté elutasítva refuzat odbijeno zavrnjeno
@@ -68,10 +68,13 @@ _NAMES = {
     "functional": "functional functionality preferences preference preferencesprocessing",
 }
 _ENDINGS = ("", "cookies", "cookie", "consent", "allowed", "accepted", "granted")
+# Of WordPress: Complianz, and the WP Consent API.
+_BEGINNINGS = ("", "cmplz", "wpconsent")
 _CATEGORIES = {
-    name + ending: category
+    f"{beginning}{name}{ending}": category
     for category, names in _NAMES.items()
     for name in names.split()
+    for beginning in _BEGINNINGS
     for ending in _ENDINGS
 }
 # Of strictly necessary cookies, which need no consent.
