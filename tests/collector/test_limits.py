@@ -1,10 +1,12 @@
+import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.collector.conftest import NOW, SOURCE, Clock, Collector, Hints
+from tests.collector.conftest import KEY, NOW, SOURCE, Clock, Collector, Hints
 from worker.collector.error_responses import RefusedError
 from worker.collector.limits import _LEAST_FREE_BYTES, AdmissionControl, _Backlog, _RateLimit
 from worker.collector.wsgi import create_app
@@ -250,6 +252,27 @@ def test_the_events_of_a_batch_count_each(ledger: Ledger, tmp_path: Path) -> Non
     assert statuses == [200, 200, 429]
     assert page_from(collector, "198.51.100.8") == 200
     assert len(collector.kept()) == 181
+
+
+@pytest.mark.parametrize("path", ["/v1/p", "/v1/page"])
+def test_a_large_event_counts_as_many_small_ones_before_it_is_parsed(
+    ledger: Ledger, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = limited(ledger, tmp_path, ADDRESS_EVENTS_PER_SECOND="100")
+    parsed: list[int] = []
+    monkeypatch.setattr(
+        "worker.collector.gateway.decode_json",
+        lambda body: parsed.append(len(body)) or {"type": "page", "writeKey": KEY},
+    )
+    packed = gzip.compress(json.dumps({"properties": {"x": "y" * 500_000}}).encode())
+    headers = {"X-Forwarded-For": "198.51.100.7", "Content-Encoding": "gzip"}
+    key = KEY if path == "/v1/p" else None
+    answers = [collector.send(path, packed, key=key, headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 429, 429]
+    assert len(parsed) == 1
+    # 122 events of 4 KB: 100 of the burst, and the rest in another second.
+    collector.clock.at += 1
+    assert page_from(collector, "198.51.100.7") == 200
 
 
 def test_a_key_is_limited_in_events_and_signed_calls_apart_from_it(ledger: Ledger, tmp_path: Path) -> None:

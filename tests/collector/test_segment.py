@@ -163,6 +163,21 @@ def test_segments_largest_batch_is_taken(collector: Collector) -> None:
     assert response.status_code == 413
 
 
+@pytest.mark.parametrize("shared", [{"context": {"x": "y" * 60_000}}, {"sentAt": " " * 60_000}])
+def test_what_a_batch_shares_is_not_stored_a_thousand_times_over(
+    collector: Collector, shared: dict[str, Any]
+) -> None:
+    """Compressed, such a request has 300 bytes, and would fill 150 MB."""
+    body = {"batch": [{"type": "page"}] * segment.MAX_BATCH_EVENTS, **shared}
+    packed = gzip.compress(json.dumps(body).encode())
+    assert len(packed) < 500
+    headers = basic(KEY) | {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    response = collector.client.post("/v1/batch", data=packed, headers=headers)
+    assert (response.status_code, response.json["error"]["code"]) == (413, "BODY_TOO_LARGE")
+    body["batch"] = body["batch"][:60]
+    assert collector.client.post("/v1/batch", json=body, headers=basic(KEY)).status_code == 200
+
+
 def test_a_repeated_message_has_the_same_id(collector: Collector) -> None:
     for _ in range(2):
         collector.client.post("/v1/track", json=TRACK, headers=basic(WRITE_KEY))

@@ -37,6 +37,8 @@ _SOURCES_A_PAGE = 500
 
 # What browsers send as the origin of a sandboxed frame.
 _SANDBOXED = "null"
+# A host name has at most 253 characters; scheme and port add some. A longer text would take quadratic time.
+_LONGEST_ORIGIN = 300
 
 # What RudderStack's browser library adds to its requests.
 _RUDDERSTACK_HEADERS = (
@@ -52,6 +54,8 @@ def _is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
     """
     if origin == _SANDBOXED:
         return _SANDBOXED in domains
+    if len(origin) > _LONGEST_ORIGIN:
+        return False
     try:
         parts = urlsplit(origin)
         host = parts.hostname
@@ -121,6 +125,8 @@ class _AllDomains:
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 # Of public and of signed requests.
 _LARGEST_BYTES = (512 * 1024, LARGEST_BODY_BYTES)
+# A larger event, or batch of few events, costs as many events of its caller's rate as its bytes hold of these.
+_BYTES_OF_AN_EVENT = 4096
 _NOT_GZIP = "is not gzip, as Content-Encoding says."
 _TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
 
@@ -159,13 +165,13 @@ class Gateway:
         if not _has_pipeline_key():
             return self.segment(call)
         caller = self._by_key()
-        return self._take_one(caller, with_type(_read_json(_body()), _TYPES[call]))
+        return self._take_one(caller, with_type(self._read_json(caller, _body()), _TYPES[call]))
 
     def signed(self) -> Response:
         """Accept one signed event of a server."""
         body = _body(signed=True)
         caller = self._by_signature(body)
-        return self._take_one(caller, _read_json(body, signed=True))
+        return self._take_one(caller, self._read_json(caller, body))
 
     def batch(self) -> Response:
         """Accept the valid events of a batch, and list the invalid ones."""
@@ -178,7 +184,7 @@ class Gateway:
         else:
             caller = self._by_key()
             body = _body()
-        return self._take_batch(caller, batch_events(_read_json(body, signed=signed)))
+        return self._take_batch(caller, batch_events(self._read_json(caller, body)))
 
     def segment(self, call: str) -> Response:
         """Accept a request of Segment's or RudderStack's libraries, with a write key or a pipeline key."""
@@ -186,15 +192,17 @@ class Gateway:
         if key is None:
             # The key is in the body, which is read like that of a public request.
             self._rates.spend_public_request(self._client_network())
-            body = _read_json(_body())
+            body = self._read_json(None, _body())
             key = segment.key_in_body(body)
         caller = self._callers.by_write_key(key)
         if not caller.signed and body is None:
             self._rates.spend_public_request(self._client_network())
         self._admit(caller)
-        if body is None:
+        if body is not None:
+            self._rates.spend_events(caller, None, g.spent_events)
+        else:
             # RudderStack's Node library declares another media type.
-            body = _read_json(_body(signed=caller.signed, is_any_type=True), signed=caller.signed)
+            body = self._read_json(caller, _body(signed=caller.signed, is_any_type=True))
         raws = segment.to_events(body, segment.CALLS.get(call, _TYPES.get(call)))
         if isinstance(body, dict) and "batch" in body:
             return self._take_batch(caller, batch_events({"batch": raws}, segment.MAX_BATCH_EVENTS))
@@ -213,7 +221,7 @@ class Gateway:
             raise
         self._admit(caller)
         mapping = caller.source.options.get("webhook_mapping") or {}
-        webhook = webhooks.read_webhook(system, request.headers, _read_json(body, signed=True), mapping)
+        webhook = webhooks.read_webhook(system, request.headers, self._read_json(caller, body), mapping)
         if webhook.event is None:
             return json_response({"success": True})
         signed_request = self._callers.webhook_request(caller, system, webhook.once, body)
@@ -242,7 +250,8 @@ class Gateway:
         return json_response(segment.source_config(caller.source.id, caller.source.name, caller.name))
 
     def _take_batch(self, caller: Caller, raws: Sequence[object]) -> Response:
-        self._rates.spend_events(caller, self._client_network(), len(raws))
+        if (more := len(raws) - g.spent_events) > 0:
+            self._rates.spend_events(caller, self._client_network(), more, refuse=False)
         now = self._now()
         context = self._context(caller, now)
         batch = prepare_batch(raws, context, caller.source.id, self._ledger.vault)
@@ -287,7 +296,6 @@ class Gateway:
         return response
 
     def _take_one(self, caller: Caller, raw: object) -> Response:
-        self._rates.spend_events(caller, self._client_network(), 1)
         now = self._now()
         context = self._context(caller, now)
         try:
@@ -322,6 +330,13 @@ class Gateway:
         self._rates.spend_request(caller)
         self._admission.check(caller.source, caller.trust)
         return caller
+
+    def _read_json(self, caller: Caller | None, body: bytes) -> object:
+        """Parse a caller's body after its rate has paid for it by size; without a caller, that of its address."""
+        text = _unpacked(body, signed=caller is not None and caller.signed)
+        g.spent_events = 1 + len(text) // _BYTES_OF_AN_EVENT
+        self._rates.spend_events(caller, self._client_network(), g.spent_events)
+        return decode_json(text)
 
     def _client_network(self) -> str | None:
         """Return the client's key for limits, which several checks of a request need."""
@@ -362,20 +377,21 @@ def _encoding() -> str:
     return request.headers.get("Content-Encoding", "identity").strip().lower()
 
 
-def _read_json(body: bytes, *, signed: bool = False) -> object:
-    """Parse a body, which may be compressed; unpacked it has the same limit."""
-    if _encoding() == "gzip":
-        limit, unpacker = _LARGEST_BYTES[signed], zlib.decompressobj(wbits=31)
-        try:
-            body = unpacker.decompress(body, limit + 1)
-        except zlib.error:
-            raise EnvelopeError("body", _NOT_GZIP) from None
-        if len(body) > limit:
-            raise RequestEntityTooLarge
-        # What follows would be lost without a word.
-        if not unpacker.eof or unpacker.unused_data:
-            raise EnvelopeError("body", _NOT_GZIP)
-    return decode_json(body)
+def _unpacked(body: bytes, *, signed: bool) -> bytes:
+    """Return a body, which may be compressed; unpacked it has the same limit."""
+    if _encoding() != "gzip":
+        return body
+    limit, unpacker = _LARGEST_BYTES[signed], zlib.decompressobj(wbits=31)
+    try:
+        body = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        raise EnvelopeError("body", _NOT_GZIP) from None
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    # What follows would be lost without a word.
+    if not unpacker.eof or unpacker.unused_data:
+        raise EnvelopeError("body", _NOT_GZIP)
+    return body
 
 
 def _answer_batch(batch: PreparedBatch, context: RequestContext) -> Response:

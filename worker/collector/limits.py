@@ -44,15 +44,15 @@ class _RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def spend(self, caller: str, tokens: int = 1, unit: str = "requests") -> None:
-        """Take tokens; a refused call costs none.
+    def spend(self, caller: str, tokens: int = 1, unit: str = "requests", *, refuse: bool = True) -> None:
+        """Take tokens; a refused call costs none. Without ``refuse`` the call was let in before.
 
         Raises:
             RefusedError: 429, with the whole seconds until there is a token again.
         """
         with self._lock:
             balance = self._tokens(caller)
-            if balance >= 1:
+            if balance >= 1 or not refuse:
                 self._keep(caller, balance - tokens)
                 return
         wait_seconds = max(1, math.ceil((1 - balance) / self._per_second))
@@ -106,15 +106,20 @@ class CallRates:
         """
         (self._signed if caller.signed else self._public)[0].spend(caller.name)
 
-    def spend_events(self, caller: Caller, network: str | None, events: int) -> None:
-        """Count the events of a request.
+    def spend_events(
+        self, caller: Caller | None, network: str | None, events: int, *, refuse: bool = True
+    ) -> None:
+        """Count the events of a request, whose caller may be unknown yet; without ``refuse`` it is let in already.
 
         Raises:
             RefusedError: 429.
         """
-        if self._address_events is not None and network is not None and not caller.signed:
-            self._address_events.spend(network, events, "events")
-        (self._signed if caller.signed else self._public)[1].spend(caller.name, events, "events")
+        is_signed = caller is not None and caller.signed
+        if self._address_events is not None and network is not None and not is_signed:
+            self._address_events.spend(network, events, "events", refuse=refuse)
+        if caller is not None:
+            limit = (self._signed if is_signed else self._public)[1]
+            limit.spend(caller.name, events, "events", refuse=refuse)
 
 
 def _optional(now: Callable[[], float], per_second: float, limited: str) -> _RateLimit | None:

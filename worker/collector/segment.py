@@ -4,8 +4,12 @@ Formats: https://segment.com/docs/connections/sources/catalog/libraries/server/h
 https://www.rudderstack.com/docs/api/http-api/. RudderStack's libraries send the same messages.
 """
 
+import json
 from collections.abc import Mapping
+from math import inf
 from typing import Any
+
+from worker.collector.error_responses import RefusedError
 
 # The last part of a path, and the type of its messages; None takes the type of each message.
 CALLS: Mapping[str, str | None] = {
@@ -22,6 +26,8 @@ CALLS: Mapping[str, str | None] = {
 }
 # Segment takes as many messages in 500 KB.
 MAX_BATCH_EVENTS = 2_500
+# Each event is stored with what its batch shares: a compressed request of 300 bytes could become 150 MB.
+_MOST_COPIED_BYTES = 4 * 1024 * 1024
 
 _UNUSED = frozenset(("integrations", "writeKey", "_metadata", "channel", "request_ip", "receivedAt"))
 
@@ -33,12 +39,26 @@ def key_in_body(body: object) -> str | None:
 
 
 def to_events(body: object, kind: str | None) -> list[object]:
-    """Return the events of a request: of its ``batch``, or the one that it is. What is no message is left as it is."""
+    """Return the events of a request: of its ``batch``, or the one that it is. What is no message is left as it is.
+
+    Raises:
+        RefusedError: 413, the events would hold too many copies of what they share.
+    """
     batch = body.get("batch") if isinstance(body, dict) else None
     if not isinstance(body, dict) or not isinstance(batch, list):
         return [_to_event(body, kind)]
     shared = {name: body[name] for name in ("sentAt", "context") if body.get(name) is not None}
+    if shared and len(batch) * _size(shared) > _MOST_COPIED_BYTES:
+        message = "context is too large for as many messages as the batch has; send fewer of them together."
+        raise RefusedError(413, "BODY_TOO_LARGE", message)
     return [_to_event(message, kind, shared) for message in batch]
+
+
+def _size(shared: Mapping[str, Any]) -> float:
+    try:
+        return len(json.dumps(shared))
+    except RecursionError:
+        return inf
 
 
 def _to_event(message: object, kind: str | None, shared: Mapping[str, Any] | None = None) -> object:
