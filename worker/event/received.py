@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import unquote
@@ -40,6 +41,10 @@ def client_ip(remote: str | None, forwarded_for: str, networks: Sequence[Network
 
 def parse_address(text: str) -> Address | None:
     """Parse an address as proxies write it: with or without a port and a zone, IPv4 also in its IPv6 form."""
+    return _parse_short(text) if len(text) <= _LONGEST_REMEMBERED else _parse_address(text)
+
+
+def _parse_address(text: str) -> Address | None:
     text = text.strip().strip('"').removeprefix("for=").strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -53,10 +58,16 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
+# A request's address is parsed several times, and a visitor sends several requests.
+_LONGEST_REMEMBERED = 64
+_parse_short = lru_cache(maxsize=4096)(_parse_address)
+
+
 def _is_trusted(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+@lru_cache(maxsize=4096)
 def client_network(address: str | None) -> str | None:
     """Return the key for limits per client: the IPv4 address, or the /64 network of an IPv6 address.
 

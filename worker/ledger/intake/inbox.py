@@ -110,7 +110,11 @@ def accept_at_once(ledger: Ledger, events: Sequence[Accepted], now: float) -> li
     ]
     values += [int(now // tallies.SECONDS_PER_HOUR), tallies.ACCEPTED, now]
     with ledger.write(one_statement=True) as connection:
-        return sorted(connection.exec_driver_sql(_accept_statement(len(events)), tuple(values)).scalars())
+        result = connection.exec_driver_sql(_accept_statement(len(events)), tuple(values))
+        # From the driver's cursor: a result's rows would cost as much as the statement.
+        ids = sorted(row[0] for row in result.cursor.fetchall())
+        result.close()
+        return ids
 
 
 @cache
