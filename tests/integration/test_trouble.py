@@ -51,7 +51,7 @@ def test_accepts_with_the_broker_hung_and_delivers_once_it_goes_on(stack: Stack)
 
 def test_nothing_is_lost_when_workers_are_killed_at_work(stack: Stack) -> None:
     shop = Shop(stack)
-    stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
+    stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 3.0}]})
     events = [_event(number) for number in range(400)]
     assert shop.post("/v1/batch", {"batch": events[:200]}).status_code == 200
     until("a batch is being sent", lambda: shop.standing()["in_flight"])
