@@ -15,9 +15,9 @@ from benchmarks import history
 from benchmarks.publish import answers
 from benchmarks.results import Goal, Result
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, new_deliveries
+from worker.ledger.delivery import batches, new_batches, new_deliveries
 from worker.ledger.delivery.batches import StartedBatch
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
@@ -30,7 +30,7 @@ MANY = (100_000, 10_000_000)
 ROUNDS = 25
 # The maximum of a request, and of the ingest worker's bulk.
 EVENTS_AT_ONCE = 500
-EVENTS_A_ROUND = claims._BATCH_MAX_EVENTS
+EVENTS_A_ROUND = new_batches._BATCH_MAX_EVENTS
 GOAL = 1.15
 POSTGRESQL = os.environ.get("BENCH_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
 OPERATIONS = ("insert", "claim", "settle", "count", "remove")
@@ -65,7 +65,7 @@ class Site:
                 self._insert()
         group = BatchGroup(self._shop.credential_id, self._shop.ad_account, test=False, offline=False)
         with self._timed("claim"), self._ledger.write() as connection:
-            batch_id = claims.claim_batch(connection, group, 24, self._now)
+            batch_id = new_batches.claim_batch(connection, group, 24, self._now)
         assert batch_id is not None
         with self._timed("settle"):
             self._settle(batch_id)

@@ -8,8 +8,8 @@ from tests.api.conftest import Api
 from tests.ledger.shop import TOKEN, pend, place
 from worker.api import context
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery import new_batches
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.setup import ad_accounts as store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.setup.accounts import _account_state
@@ -38,7 +38,9 @@ def told(api: Api) -> list[tuple[str, str, Any]]:
 def test_an_account_shows_its_rate_and_what_waits(api: Api, ledger: Ledger, shop: Integration) -> None:
     pend(ledger, shop, 3)
     with ledger.write() as connection:
-        claims.claim_batch(connection, BatchGroup(shop.credential_id, shop.ad_account, False, False), 24, NOW)
+        new_batches.claim_batch(
+            connection, BatchGroup(shop.credential_id, shop.ad_account, False, False), 24, NOW
+        )
     pend(ledger, shop, 2, "late", accepted_at=NOW - 60)
 
     assert api.get(ACCOUNTS)["data"] == [

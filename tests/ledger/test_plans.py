@@ -11,9 +11,16 @@ from benchmarks.history import come_to_rest, lay_down
 from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batch_history, batches, claims, failure_groups, failures, find_deliveries
-from worker.ledger.delivery.claims import _BATCH_MAX_EVENTS, BatchGroup
+from worker.ledger.delivery import (
+    batch_history,
+    batches,
+    failure_groups,
+    failures,
+    find_deliveries,
+    new_batches,
+)
 from worker.ledger.delivery.failures import FailureFilter
+from worker.ledger.delivery.new_batches import _BATCH_MAX_EVENTS, BatchGroup
 from worker.ledger.intake import inbox, leases
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
@@ -33,10 +40,10 @@ OF_FEW = (
 LARGE = ("delivery", "batch", "inbox", "attempt", "visitor")
 
 STATEMENTS: dict[str, Callable[[Connection], Any]] = {
-    "groups that wait": lambda connection: claims.pending_groups(connection, NOW),
-    "a full group": lambda connection: claims._has_full_batch(connection, GROUP),
-    "a group's last batch": lambda connection: claims._was_claimed_between(connection, GROUP, NOW, NOW),
-    "claim": lambda connection: claims.claim_batch(connection, GROUP, 24, NOW),
+    "groups that wait": lambda connection: new_batches.pending_groups(connection, NOW),
+    "a full group": lambda connection: new_batches._has_full_batch(connection, GROUP),
+    "a group's last batch": lambda connection: new_batches._was_claimed_between(connection, GROUP, NOW, NOW),
+    "claim": lambda connection: new_batches.claim_batch(connection, GROUP, 24, NOW),
     "start": lambda connection: batches.start_batch(connection, 1, 60, NOW),
     "members": lambda connection: batches.batch_members(connection, 1),
     "leases that ran out": lambda connection: batches.expired_batches(connection, NOW),

@@ -19,8 +19,8 @@ from tests.ledger.shop import NOW, RATE, accept, pend, place, stand
 from worker.collector.intake import GroupCommit
 from worker.ledger import migrate, postgresql
 from worker.ledger.database import Ledger, LedgerReadOnlyError, LedgerRefusedError, is_ledger_unavailable
-from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery import new_batches
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import batch
 from worker.ledger.setup import integrations
@@ -273,7 +273,7 @@ def test_a_batch_that_is_created_while_the_token_changes_gets_the_new_one(lent: 
     with ThreadPoolExecutor() as pool:
         with lent.write() as connection:
             group = BatchGroup(shop.credential_id, shop.ad_account, test=False, offline=False)
-            batch_id = claims.claim_batch(connection, group, 24, NOW)
+            batch_id = new_batches.claim_batch(connection, group, 24, NOW)
             changing = pool.submit(change_token)
             time.sleep(0.5)
         new = changing.result(10)

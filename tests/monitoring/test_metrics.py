@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from worker.collector.wsgi import create_app as create_collector
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery import new_batches
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.reports import measures
 from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.measures import Measured
@@ -75,7 +75,7 @@ def test_what_waits_is_shown_by_ad_account_with_its_age(ledger: Ledger) -> None:
     pend(ledger, where, 3, prefix="offline", offline=True, accepted_at=NOW - 40)
     pend(ledger, where, 4, prefix="test", test=True)
     with ledger.write() as connection:
-        claims.claim_batch(
+        new_batches.claim_batch(
             connection, BatchGroup(where.credential_id, where.ad_account, True, False), 20, NOW - 7
         )
 

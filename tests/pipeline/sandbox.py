@@ -9,8 +9,8 @@ from requests.structures import CaseInsensitiveDict
 
 from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery import new_batches
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, PinterestClient, SendFailure
 from worker.pinterest.client.retry_delays import RetryPolicy
@@ -111,7 +111,7 @@ class Stage:
 
     def claim(self, group: BatchGroup) -> int:
         with self.ledger.write() as connection:
-            return claims.claim_batch(connection, group, 24, self.now) or 0
+            return new_batches.claim_batch(connection, group, 24, self.now) or 0
 
     def deliver(self, batch_id: int) -> str:
         """Send a batch once; tell what became of it, as the task does."""

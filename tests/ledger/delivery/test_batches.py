@@ -11,9 +11,9 @@ from sqlalchemy import select, update
 
 from tests.ledger.shop import ACCOUNT, NOW, pend, place, stand
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims
+from worker.ledger.delivery import batches, new_batches
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Postponed, StartedBatch
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.reports import overview, sales_by_day
 from worker.ledger.reports.sales_by_day import SalesLine
 from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
@@ -42,7 +42,7 @@ class Sending:
             changes.get("offline", False),
         )
         with ledger.write() as connection:
-            self.id = claims.claim_batch(connection, group, 24, NOW) or 0
+            self.id = new_batches.claim_batch(connection, group, 24, NOW) or 0
         # The worker keeps what it has read, whatever happens to the batch.
         self.everyone = self.members()
 
@@ -445,11 +445,11 @@ def test_behind_such_a_breaker_events_are_claimed(ledger: Ledger) -> None:
     pend(ledger, shop, 1)
     with ledger.write() as connection:
         ad_accounts.set_breaker(connection, shop.credential_id, 5, NOW + 30 * 86_400.0)
-        assert [group.credential_id for group, _ in claims.pending_groups(connection, NOW)] == [
+        assert [group.credential_id for group, _ in new_batches.pending_groups(connection, NOW)] == [
             shop.credential_id
         ]
         ad_accounts.set_breaker(connection, shop.credential_id, 5, NOW + 300.0)
-        assert claims.pending_groups(connection, NOW) == []
+        assert new_batches.pending_groups(connection, NOW) == []
 
 
 def test_the_longest_real_wait_is_kept(ledger: Ledger) -> None:

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, failures, find_deliveries
+from worker.ledger.delivery import batches, failures, find_deliveries, new_batches
 from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, MemberResult, StartedBatch
-from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.failures import FailureFilter
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.delivery.new_deliveries import NewDelivery
 from worker.ledger.delivery.signed_precedence import _FIRST_FAILED, _PUBLIC_REPLACED, MAY_BE_COUNTED_ONCE
 from worker.ledger.schema import State, batch, delivery
@@ -59,7 +59,7 @@ def bring_to(ledger: Ledger, shop: Integration, state: str) -> Sent | None:
         return None
     group = BatchGroup(shop.credential_id, shop.ad_account, test=False, offline=False)
     with ledger.write() as connection:
-        batch_id = claims.claim_batch(connection, group, 24, NOW) or 0
+        batch_id = new_batches.claim_batch(connection, group, 24, NOW) or 0
     if state == READY:
         return Sent(batch_id, None)
     with ledger.write() as connection:
@@ -447,7 +447,7 @@ def row_count(ledger: Ledger) -> int:
 def bring_to_somewhere(ledger: Ledger, shop: Integration, dice: random.Random) -> None:
     group = BatchGroup(shop.credential_id, shop.ad_account, test=False, offline=False)
     with ledger.write() as connection:
-        batch_id = claims.claim_batch(connection, group, 100, NOW)
+        batch_id = new_batches.claim_batch(connection, group, 100, NOW)
     if batch_id is None:
         return
     with ledger.write() as connection:

@@ -2,8 +2,8 @@
 
 from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery import new_batches
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.reports import account_status
 from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.schema import State
@@ -31,7 +31,7 @@ def test_claimed_deliveries_are_in_flight_and_not_pending(ledger: Ledger) -> Non
     where = place(ledger)
     pend(ledger, where, 4)
     with ledger.write() as connection:
-        claims.claim_batch(
+        new_batches.claim_batch(
             connection, BatchGroup(where.credential_id, where.ad_account, False, False), 10, NOW
         )
 

@@ -10,7 +10,7 @@ from sqlalchemy import event, select, text
 
 from tests.ledger.shop import NOW, accept, close, new, place, stand, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, failures
+from worker.ledger.delivery import batches, failures, new_batches
 from worker.ledger.delivery.batches import MemberResult, StartedBatch
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import inbox
@@ -87,10 +87,10 @@ class Operations:
 
     def claim(self) -> None:
         with self.ledger.read() as connection:
-            waiting = claims.pending_groups(connection, self.now)
+            waiting = new_batches.pending_groups(connection, self.now)
         for group, _ in self.dice.sample(waiting, min(2, len(waiting))):
             with self.ledger.write() as connection:
-                claims.claim_batch(connection, group, 6, self.now)
+                new_batches.claim_batch(connection, group, 6, self.now)
 
     def start(self) -> None:
         with self.ledger.write() as connection:

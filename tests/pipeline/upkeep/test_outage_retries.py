@@ -7,10 +7,10 @@ from sqlalchemy import select, update
 
 from tests.ledger.shop import NOW, new, place, stand, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, failures
+from worker.ledger.delivery import batches, failures, new_batches
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, StartedBatch
-from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.failures import Failure, FailureFilter
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.reports import account_status
 from worker.ledger.schema import Arrival, State, ad_account, delivery
 from worker.ledger.setup import audit_log
@@ -104,7 +104,7 @@ def test_a_failure_goes_again_only_when_that_is_safe(
 def start(ledger: Ledger, shop: Integration, at: float) -> tuple[StartedBatch, list[Member]]:
     with ledger.write() as connection:
         group = BatchGroup(shop.credential_id, shop.ad_account, False, False)
-        batch_id = claims.claim_batch(connection, group, 24, at)
+        batch_id = new_batches.claim_batch(connection, group, 24, at)
         assert batch_id is not None
         connection.execute(update(ad_account).values(arrival_at=0.0))
         started = batches.start_batch(connection, batch_id, 60.0, at)

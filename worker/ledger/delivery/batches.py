@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Double, Update, and_, bindparam, exists, func, insert, or_, select, update
 
 from worker.ledger.delivery import ownership, signed_precedence
-from worker.ledger.delivery.claims import BatchGroup, insert_batch
+from worker.ledger.delivery.new_batches import BatchGroup, insert_batch
 from worker.ledger.reports import measures, sales_by_day, tallies
 from worker.ledger.reports.sales_by_day import Sale
 from worker.ledger.rows import LONGEST_WAIT_SECONDS, chunks, has_passed, is_among

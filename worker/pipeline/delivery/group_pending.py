@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery import new_batches
+from worker.ledger.delivery.new_batches import BatchGroup
 
 # Batches of one credential that may be ready or sending: those in flight at 100 requests/s with answers after
 # 200 ms, and as many again that are ready until the next tick.
@@ -38,12 +38,12 @@ def claim_due_batches(
         at = now()
         due = [
             group
-            for group, oldest in claims.pending_groups(connection, at)
-            if claims.is_batch_due(connection, group, oldest, policy.interval_seconds, at)
+            for group, oldest in new_batches.pending_groups(connection, at)
+            if new_batches.is_batch_due(connection, group, oldest, policy.interval_seconds, at)
         ]
         if len(due) > policy.most_batches:
             # Not all get a batch in this tick: those that have waited longest for one come first.
-            latest = claims.latest_claims(connection)
+            latest = new_batches.latest_claims(connection)
             due.sort(key=lambda group: latest.get(group, 0))
         groups = deque(due)
     batch_ids: list[int] = []
@@ -65,7 +65,9 @@ def _claim_some(
         while groups and len(batch_ids) < limit:
             # Round robin: a group with a backlog must not delay the others.
             group = groups.popleft()
-            batch_id = claims.claim_batch(connection, group, policy.window, now(), policy.interval_seconds)
+            batch_id = new_batches.claim_batch(
+                connection, group, policy.window, now(), policy.interval_seconds
+            )
             if batch_id is not None:
                 batch_ids.append(batch_id)
                 groups.append(group)

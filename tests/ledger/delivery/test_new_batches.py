@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 
 from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import claims, failures
-from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery import failures, new_batches
+from worker.ledger.delivery.new_batches import BatchGroup
 from worker.ledger.schema import BatchStatus, batch, credential, delivery
 from worker.ledger.setup import ad_accounts, integrations
 from worker.ledger.setup.integrations import Integration
@@ -23,12 +23,12 @@ def group_of(shop: Integration, *, test: bool = False, offline: bool = False) ->
 
 def claim(ledger: Ledger, group: BatchGroup, window: int = 24) -> int | None:
     with ledger.write() as connection:
-        return claims.claim_batch(connection, group, window, NOW)
+        return new_batches.claim_batch(connection, group, window, NOW)
 
 
 def groups(ledger: Ledger, now: float = NOW) -> dict[BatchGroup, float]:
     with ledger.read() as connection:
-        return dict(claims.pending_groups(connection, now))
+        return dict(new_batches.pending_groups(connection, now))
 
 
 def members(ledger: Ledger, batch_id: int | None) -> list[str]:
@@ -56,7 +56,7 @@ def test_a_batch_holds_two_megabytes(ledger: Ledger) -> None:
 
 def test_an_event_that_is_larger_by_itself_goes_alone(ledger: Ledger) -> None:
     shop = place(ledger)
-    pend(ledger, shop, 2, size_bytes=claims._BATCH_MAX_BYTES + 1)
+    pend(ledger, shop, 2, size_bytes=new_batches._BATCH_MAX_BYTES + 1)
     assert members(ledger, claim(ledger, group_of(shop))) == ["e0"]
 
 
@@ -104,7 +104,7 @@ def test_with_a_backlog_every_second_batch_takes_the_newest(ledger: Ledger) -> N
 def test_without_a_backlog_the_oldest_go_first(ledger: Ledger) -> None:
     shop = place(ledger)
     names = [f"e{n:02}" for n in range(30)]
-    queue_up(ledger, shop, names, NOW - claims._BACKLOG_SECONDS + 1)
+    queue_up(ledger, shop, names, NOW - new_batches._BACKLOG_SECONDS + 1)
     assert members(ledger, claim(ledger, group_of(shop, test=True))) == names[:20]
 
 
@@ -122,10 +122,10 @@ def test_a_group_is_full_with_a_whole_batch_of_all_its_integrations(ledger: Ledg
     pend(ledger, second, 9, prefix="b", test=True)
     group = group_of(first, test=True)
     with ledger.read() as connection:
-        assert not claims._has_full_batch(connection, group)
+        assert not new_batches._has_full_batch(connection, group)
     pend(ledger, second, 1, prefix="c", test=True)
     with ledger.read() as connection:
-        assert claims._has_full_batch(connection, group)
+        assert new_batches._has_full_batch(connection, group)
 
 
 def test_the_window_is_kept_until_a_batch_settles(ledger: Ledger) -> None:
@@ -240,14 +240,14 @@ def test_an_event_discarded_during_a_claim_is_in_no_batch(
     """On PostgreSQL an operator may discard events between reading and claiming."""
     shop = place(ledger)
     pend(ledger, shop, 3)
-    read = claims._next_ids
+    read = new_batches._next_ids
 
     def read_then_discard(connection: Any, *where: Any) -> list[int]:
         ids = read(connection, *where)
         failures.end_discarded(connection, update(delivery).where(delivery.c.id == ids[0]), "Manually.", NOW)
         return ids
 
-    monkeypatch.setattr(claims, "_next_ids", read_then_discard)
+    monkeypatch.setattr(new_batches, "_next_ids", read_then_discard)
     made = claim(ledger, group_of(shop))
     assert members(ledger, made) == ["e1", "e2"]
     with ledger.read() as connection:
@@ -272,7 +272,7 @@ def test_a_batch_from_before_or_after_the_interval_does_not_make_events_wait(led
     claim(ledger, group_of(shop))
     with ledger.read() as connection:
         found = [
-            claims._was_claimed_between(connection, group_of(shop), NOW + after, NOW + until)
+            new_batches._was_claimed_between(connection, group_of(shop), NOW + after, NOW + until)
             for after, until in ((-1, 0), (-1, 1), (0, 1), (-2, -1))
         ]
     assert found == [True, True, False, False]
