@@ -51,6 +51,7 @@ def test_a_found_delivery_shows_where_it_stands(api: Api, ledger: Ledger, shop: 
                 "ended_at": None,
                 "reason_class": None,
                 "reason": None,
+                "what_to_do": "",
                 "warning": None,
                 "consent": None,
                 "signed": False,

@@ -65,7 +65,7 @@ class Shell:
             state=state,
             payload=self.ledger.vault.seal(b'{"event_name":"%b"}' % event_name.encode(), PAYLOAD),
             size_bytes=20,
-            reason_class="rejected" if state is State.FAILED else None,
+            reason_class="refused" if state is State.FAILED else None,
             reason=reason or None,
             order_key=key,
         )

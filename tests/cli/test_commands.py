@@ -101,6 +101,7 @@ def test_finds_an_event_and_an_order(shell: Shell) -> None:
         assert "failed" in printed
         assert "event evt_1" in printed
         assert "Pinterest refused it." in printed
+        assert "What to do: If Pinterest names a field, correct it in the shop" in printed
     missing = shell.run("find", "evt_2")
     assert (missing.exit_code, missing.output.partition(":")[0]) == (1, "Not found")
 

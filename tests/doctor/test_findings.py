@@ -8,7 +8,6 @@ import pytest
 
 from worker.doctor import findings
 from worker.doctor.findings import FileFacts, RabbitFacts, RedisFacts, SiteFacts
-from worker.ledger.upkeep.alerts import Alert, Severity
 from worker.monitoring.checks import Finding, State
 
 NOW = 1_750_000_000.0
@@ -229,12 +228,12 @@ def test_an_unreachable_flower_is_reported_with_its_error() -> None:
     assert finding.message == "Flower did not answer, so this was not checked (ConnectionError)."
 
 
-def test_a_firing_alert_is_a_warning() -> None:
-    alert = Alert("breaker_open", "1", Severity.WARNING, "It is open.", NOW, NOW, NOW)
+def test_a_firing_alert_is_a_warning_that_says_what_to_do() -> None:
+    alerts = [{"summary": f"{name} is open.", "what_to_do": "Wait."} for name in ("One", "Two")]
 
     assert findings.alerts_finding([]).state is OK
-    assert findings.alerts_finding([alert]).state is DEGRADED
-    assert "It is open." in findings.alerts_finding([alert]).message
+    finding = findings.alerts_finding(alerts)
+    assert (finding.state, finding.message) == (DEGRADED, "One is open. Two is open. Wait.")
     unsent = findings.alerts_finding([], {"mail": 1.0})
     assert (unsent.state, "(mail)" in unsent.message) == (FAILED, True)
 

@@ -6,6 +6,7 @@ import pytest
 
 from worker.event.problem_texts import problem_text
 from worker.event.problems import Problem
+from worker.monitoring.measures_as_metrics import CLASSES
 
 
 @pytest.mark.parametrize("kind", Problem)
@@ -15,6 +16,14 @@ def test_a_kind_has_a_title_and_two_explanations_in_whole_sentences(kind: Proble
     assert not title.endswith(".")
     for text in (meaning, what_to_do):
         assert re.fullmatch(r"[A-Z].*\.", text)
+
+
+@pytest.mark.parametrize("reason_class", [*CLASSES, "consent", "duplicate", "override", "refund", "unsigned"])
+def test_a_reason_why_an_event_was_not_delivered_has_a_title_and_says_what_to_do(reason_class: str) -> None:
+    title, _, what_to_do = problem_text(reason_class)
+    assert title[0].isupper()
+    assert "changelog" not in what_to_do
+    assert re.fullmatch(r"[A-Z].*\.", what_to_do)
 
 
 def test_titles_are_different() -> None:

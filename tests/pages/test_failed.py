@@ -45,7 +45,7 @@ def test_reasons_come_in_groups_that_lead_to_the_single_ones(
     page = pages.get("/failed")
 
     assert "Pinterest refused the event" in page
-    assert "Missing value" in page
+    assert "Value is missing" in page
     assert "Retry all 3…" in page
     single = pages.get(f"/failed?ad_account_id={ACCOUNT}&reason_class=refused&event_name=lead")
     assert "Retry all 1…" in single

@@ -231,7 +231,9 @@ def test_what_consent_stopped_was_never_sent(pages: Pages, ledger: Ledger, shop:
     happen(ledger, context={"consent": {"advertising": False}})
     page = pages.get(first_link(pages.get("/events"), "/events/"))
 
-    assert "<b>Consent was missing.</b> Consent to advertising was denied.</p>" in page
+    assert (
+        "<b>No consent, or a crawler.</b> Consent to advertising was denied.<br><b>What to do:</b> If" in page
+    )
     assert "Stopped here: consent to advertising was denied." in page
     assert "<p>Nothing was sent.</p>" in page
 

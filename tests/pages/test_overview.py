@@ -205,7 +205,7 @@ def test_what_needs_attention_comes_first(pages: Pages, ledger: Ledger, shop: In
     assert f"<strong>ad account Pinterest ({ACCOUNT}) of Shop</strong>" in section
     assert f"Pinterest ({ACCOUNT})</a> is paused.</strong>" in section
     assert "Shop</a> has sent no event in the last month." in section
-    assert "Missing value" in section
+    assert "Value is missing" in section
     assert "Pinterest refused the event" not in section
 
 

@@ -439,7 +439,8 @@ RULES = {
     ),
     "events_parked": _Rule(
         0.0,
-        "Read the reasons (GET /v1/admin/parked), fix them, then retry the events (POST /v1/admin/parked/retry).",
+        "Read the reasons on the page Failed deliveries or with `failed parked`. Fix them, then process the events "
+        "again there or with `failed unpark`.",
         _parked,
     ),
     "key_missing": _Rule(

@@ -178,7 +178,7 @@ def _find_new_reasons(
             ":".join(kind),
             Severity.WARNING,
             f"{kind.event_name or 'Unnamed'} events of {kind.source_id} fail for a reason that was not seen before: "
-            f"{kind.reason_class}.",
+            f"{problem_text(kind.reason_class).title}.",
         )
         for kind in kinds
         if now - first_seen[kind] < _NEW_SECONDS

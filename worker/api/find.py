@@ -9,6 +9,7 @@ from worker.api import context
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Nested, Shape, Text, Timestamp, length
 from worker.api.shared_fields import TimestampOrNull
+from worker.event.problem_texts import problem_text
 from worker.operations.deliveries import find
 
 
@@ -38,6 +39,7 @@ class _DeliveryAnswer(Shape):
     ended_at = TimestampOrNull()
     reason_class = Text(allow_none=True)
     reason = Text(allow_none=True)
+    what_to_do = Text(metadata={"description": "Empty if there is nothing to do."})
     warning = Text(allow_none=True)
     consent = Text(
         allow_none=True,
@@ -77,7 +79,11 @@ def _get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
     """Find the deliveries of an order, an event or a visitor, and the newest events that wait to be mapped."""
     matches = find.find_by_id(context.request_caller(), query["find"])
     return {
-        "data": [asdict(delivery) for delivery in matches.deliveries],
+        "data": [
+            asdict(delivery)
+            | {"what_to_do": problem_text(delivery.reason_class).what_to_do if delivery.reason_class else ""}
+            for delivery in matches.deliveries
+        ],
         "has_more": matches.has_more,
         "waiting": matches.waiting,
     }

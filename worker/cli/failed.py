@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, TextIO, TypeVar
 
 import click
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from worker import formats
 from worker.cli.common import CommandGroup, cli_caller, utc_time
+from worker.event.problem_texts import problem_text
 from worker.formats import count_text
 from worker.ledger.delivery.failure_groups import GroupState
 from worker.ledger.delivery.failures import Failure, FailureFilter
@@ -139,8 +139,10 @@ def _show_command(number: int, payload: bool) -> None:
     """Show one failed delivery with its history."""
     caller = cli_caller()
     failure, tries = operations.get_failed(caller, number)
-    for name, value in asdict(failure).items():
-        click.echo(f"{name:<16}{utc_time(value) if name in ('failed_at', 'event_time') else value}")
+    for name, value in operations.as_json(failure, caller.now).items():
+        shown = utc_time(getattr(failure, name)) if name in ("failed_at", "event_time") else value
+        click.echo(f"{name:<18}{'-' if shown in (None, '') else shown}")
+    click.echo(f"{'what_to_do':<18}{problem_text(failure.reason_class).what_to_do}")
     for attempt in tries:
         status = attempt["http_status"] or "no status"
         click.echo(

@@ -5,6 +5,7 @@ import sys
 import click
 
 from worker.cli.common import cli_caller, utc_time
+from worker.event.problem_texts import problem_text
 from worker.operations.deliveries.find import MOST_FOUND, MOST_OPENED, find_by_id
 
 
@@ -35,6 +36,9 @@ def find_command(what: str) -> None:
         )
         for words in filter(None, (delivery.reason, delivery.warning)):
             click.echo(f"          {words}")
+        what_to_do = problem_text(delivery.reason_class).what_to_do if delivery.reason_class else ""
+        if what_to_do:
+            click.echo(f"          What to do: {what_to_do}")
     if matches.has_more:
         click.echo(f"There are more than these {MOST_FOUND}.")
     if matches.waits_more:

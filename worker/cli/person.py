@@ -10,6 +10,7 @@ import click
 from tqdm import tqdm
 
 from worker.cli.common import CommandGroup, cli_caller
+from worker.event.times import iso
 from worker.formats import count_text
 from worker.operations.errors import InvalidError
 from worker.operations.person import person_requests
@@ -58,6 +59,7 @@ def person_group() -> None:
     """Export, erase or suppress the stored data of one person.
 
     Give all identifiers of the person that you know; each option may be given several times.
+    A phone number is not accepted: look up the person's e-mail address or user id in the shop.
     """
 
 
@@ -77,7 +79,9 @@ def _export_command(**options: tuple[str, ...]) -> None:
 def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **options: tuple[str, ...]) -> None:
     """Erase the stored data of one person, in every state, while the service runs.
 
-    Give all identifiers of the person that you know; each option may be given several times. It cannot be undone.
+    Give all identifiers of the person that you know; each option may be given several times.
+    A phone number is not accepted: look up the person's e-mail address or user id in the shop.
+    It cannot be undone.
     Exits with status 1 if a delivery was still being sent when --wait ended. Then run it again.
     """
     caller, request = cli_caller(), _request(options)
@@ -122,7 +126,7 @@ def _requests_command(**options: tuple[str, ...]) -> None:
     """Print the recorded requests as JSON lines, the oldest first; with identifiers, only this person's."""
     identifiers = _request(options) if any(options.values()) else None
     for request in reversed(person_requests.list_requests(cli_caller(), _MOST_SHOWN, None, identifiers)):
-        click.echo(json.dumps(asdict(request)))
+        click.echo(json.dumps({"time": iso(request.at)} | asdict(request)))
 
 
 @person_group.command("repeat")

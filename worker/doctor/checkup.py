@@ -24,6 +24,8 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import alert_queries, alerts
 from worker.monitoring import broker_check, checks
 from worker.monitoring.checks import Finding, State
+from worker.operations.caller import Caller
+from worker.operations.reports.alerts import list_alerts
 from worker.operations.setup import connection_check
 from worker.settings import DEMO_TOKEN_PREFIX, PINTEREST_API_URL, Settings
 
@@ -280,7 +282,8 @@ class Checkup:
     def _alerts(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
             unsent = alerts.unsent_since(connection, self._ledger.now())
-            yield findings.alerts_finding(alerts.firing_alerts(connection), unsent)
+        caller = Caller(self._ledger, "doctor", self._ledger.now())
+        yield findings.alerts_finding(list_alerts(caller).firing, unsent)
 
 
 def _request_site(name: str, url: str, path: str) -> SiteFacts:

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from worker.formats import count_text
-from worker.ledger.upkeep.alerts import Alert
 from worker.monitoring.checks import Finding, State
 
 
@@ -331,15 +331,17 @@ def demo_token_finding(name: str) -> Finding:
     return _degraded(f"token of {name}", words)
 
 
-def alerts_finding(firing: Sequence[Alert], unsent: Collection[str] = ()) -> Finding:
+def alerts_finding(firing: Sequence[Mapping[str, Any]], unsent: Collection[str] = ()) -> Finding:
     """Judge by the alerts that are firing, and the ways in which alerts could not be sent."""
     if unsent:
         words = f"Alerts could not be sent ({', '.join(unsent)}); the log says why (alert_channel, alert_webhook)."
         return _failed("alerts", f"{words} Correct the settings of alerts, and restart the processes.")
     if not firing:
         return _ok("alerts", "No alert is firing.")
-    words = " ".join(alert.summary for alert in firing[:5])
-    return _degraded("alerts", f"{words} `GET /v1/admin/alerts` says what to do.")
+    summaries: dict[str, list[str]] = {}
+    for alert in firing[:5]:
+        summaries.setdefault(alert["what_to_do"], []).append(alert["summary"])
+    return _degraded("alerts", " ".join(" ".join((*texts, advice)) for advice, texts in summaries.items()))
 
 
 def broken_check_finding(check: str, error: BaseException) -> Finding:

@@ -1,4 +1,4 @@
-"""Say for each kind of problem what it means for the shop, and what to do about it."""
+"""Say what a problem in the data, or the reason of a delivery's end, means for the shop, and what to do about it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,7 +7,10 @@ from worker.event.problems import Problem
 
 
 class ProblemText(NamedTuple):
-    """Explain a kind of problem: a title, what becomes of such events, and what to do."""
+    """Explain a kind of problem: a title, what becomes of such events, and what to do.
+
+    A reason class has no meaning here, as each delivery has its reason. Without something to do, the text is empty.
+    """
 
     title: str
     meaning: str
@@ -15,8 +18,8 @@ class ProblemText(NamedTuple):
 
 
 def problem_text(kind: str) -> ProblemText:
-    """Return the texts of a kind. A kind that this version does not know gets its own name."""
-    texts = _TEXTS.get(kind)
+    """Return the texts of a kind or a reason class. One that this version does not know gets its own name."""
+    texts = _TEXTS.get(kind) or _REASON_TEXTS.get(kind)
     return texts or ProblemText(
         kind.replace("_", " ").capitalize(), "", "See the changelog of newer versions."
     )
@@ -127,5 +130,164 @@ _TEXTS: Mapping[str, ProblemText] = {
         "Event id of another source",
         "Two sources use the same id for different events. Pinterest may count only one of them.",
         "Use event ids that are unique, like a random id or the order's number with the shop's name.",
+    ),
+}
+
+# Why a delivery was not made, or waits. The keys are classes of `worker.pinterest` and `worker.pipeline`.
+_REASON_TEXTS: Mapping[str, ProblemText] = {
+    "refused": ProblemText(
+        "Pinterest refused the event",
+        "",
+        "If Pinterest names a field, correct it in the shop, then send the event again. If not, retry once.",
+    ),
+    "malformed": ProblemText(
+        "Pinterest could not read the event",
+        "",
+        "If Pinterest names a field, correct it in the shop, then send the event again. If not, retry once.",
+    ),
+    "unreadable": ProblemText(
+        "Pinterest's answer could not be read",
+        "",
+        "Pinterest may have received it. Look for the event in Ads Manager; retry if it is not there.",
+    ),
+    "rate_limited": ProblemText(
+        "Too many requests",
+        "",
+        "Lower the ad account's rate, then retry.",
+    ),
+    "unavailable": ProblemText(
+        "Pinterest was unavailable",
+        "",
+        "Retry once Pinterest works again. AUTO_RETRY=1 does this without you.",
+    ),
+    "switched_off": ProblemText(
+        "Pinterest has turned off the endpoint",
+        "",
+        "Retry once Pinterest works again. AUTO_RETRY=1 does this without you.",
+    ),
+    "not_reached": ProblemText(
+        "Pinterest could not be reached",
+        "",
+        "Check this machine's network and name server, then retry.",
+    ),
+    "no_answer": ProblemText(
+        "No answer: Pinterest may have received it",
+        "",
+        "Retry once Pinterest works again. AUTO_RETRY=1 does this without you.",
+    ),
+    "unexpected": ProblemText(
+        "Unexpected answer",
+        "",
+        "Read the answer: it often comes from a proxy on the way. Fix the cause, then retry.",
+    ),
+    "unauthorized": ProblemText(
+        "Invalid access token",
+        "",
+        "Create an access token in Ads Manager and enter it in the integration: sending resumes by itself.",
+    ),
+    "forbidden": ProblemText(
+        "The access token may not use this ad account",
+        "",
+        "Create a token with the scope ads:write as a user of this ad account, and enter it in the integration.",
+    ),
+    "no_such_account": ProblemText(
+        "There is no such ad account",
+        "",
+        "Compare the ad account id in the integration with the one in Ads Manager.",
+    ),
+    "account_blocked": ProblemText(
+        "Pinterest blocks the ad account, because of a payment or for legal reasons",
+        "",
+        "Open Ads Manager and clear the block. Then resume sending on the integration's page.",
+    ),
+    "account_refused": ProblemText(
+        "Pinterest refuses whatever is sent to the ad account",
+        "",
+        "Read Pinterest's answer and fix the cause. Then resume sending on the integration's page.",
+    ),
+    "not_sendable": ProblemText(
+        "The token or ad account id has invalid characters",
+        "",
+        "Enter the token and the ad account id again, without spaces and line breaks.",
+    ),
+    "by_hand": ProblemText(
+        "Paused manually",
+        "",
+        "Resume sending on the integration's page when the reason for the pause has ended.",
+    ),
+    "no_identity": ProblemText(
+        "Nothing identifies the visitor",
+        "",
+        "Send the visitor's e-mail address, or both IP address and user agent, with each event.",
+    ),
+    "missing_value": ProblemText(
+        "Value is missing",
+        "",
+        "Send total with every order, or price and quantity with every product. Then send this order again.",
+    ),
+    "missing_num_items": ProblemText(
+        "Number of items is missing",
+        "",
+        "Send num_items with every order, or quantity with every product. Then send this order again.",
+    ),
+    "bad_timestamp": ProblemText(
+        "Time not readable",
+        "",
+        "Send timestamp in ISO 8601, like 2024-01-29T14:53:20.000Z. Then send this event again.",
+    ),
+    "future": ProblemText(
+        "Dated in the future",
+        "",
+        "Correct the clock and the time zone of the system that sends it. Then send this event again.",
+    ),
+    "stale": ProblemText(
+        "Older than seven days",
+        "",
+        "It cannot be delivered any more. Find out what held it up, like a pause or a late export of the shop.",
+    ),
+    "contract": ProblemText(
+        "Pinterest would refuse the event",
+        "",
+        "Correct the named field in the shop, then send the event again.",
+    ),
+    "unopened": ProblemText(
+        "Cannot be decrypted",
+        "",
+        "Give every process the ENCRYPTION_KEY that was in use when the event came, then retry.",
+    ),
+    "unknown_outcome": ProblemText(
+        "Pinterest may have received it",
+        "",
+        "Look for it in Ads Manager. Retry if it is not there, else discard it: a copy could count twice.",
+    ),
+    "consent": ProblemText(
+        "No consent, or a crawler",
+        "",
+        "If the visitor did consent, check that the consent tool passes it on in the event's context.consent.",
+    ),
+    "unsigned": ProblemText(
+        "Not signed",
+        "",
+        "Let your server send and sign the event, or remove its name from the source's signed_only_events.",
+    ),
+    "refund": ProblemText(
+        "Refund or cancellation",
+        "",
+        "Nothing: Pinterest does not take sales back. The page Sales subtracts it.",
+    ),
+    "override": ProblemText(
+        "Dropped by a rule",
+        "",
+        "If the event should be sent, change event_overrides of the integration.",
+    ),
+    "duplicate": ProblemText(
+        "Received before",
+        "",
+        "Nothing, if it is the same event. If not, give each event its own event id and each order its own order id.",
+    ),
+    "discarded": ProblemText(
+        "Discarded",
+        "",
+        "",
     ),
 }

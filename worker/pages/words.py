@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from markupsafe import Markup
 
+from worker.event.problem_texts import problem_text
 from worker.event.times import iso
 from worker.formats import amount_text
 
@@ -47,7 +48,7 @@ STATES = {
     "tested": ("tested", "Test mode: Pinterest validated it and recorded nothing."),
     "failed": (
         "failed",
-        "Not delivered. It is kept with the reason, and deleted after RETENTION_DAYS.",
+        "Not delivered. It is kept with the reason until its retention ends.",
     ),
     "filtered": ("filtered", "Not sent: consent is missing, or a crawler sent it."),
     "duplicate": ("duplicate", "Not sent: the same event was received before."),
@@ -61,28 +62,6 @@ INPUTS = {
     "mapped": "was mapped to deliveries",
     "consumed": "describes its visitor",
     "without_destination": "was not delivered, because its source has no enabled integration",
-}
-
-_REASONS = {
-    "refused": "Pinterest refused the event",
-    "malformed": "Pinterest could not read the event",
-    "unreadable": "Pinterest's answer could not be read",
-    "rate_limited": "Too many requests",
-    "unavailable": "Pinterest was unavailable",
-    "switched_off": "Pinterest has turned off the endpoint",
-    "not_reached": "Pinterest could not be reached",
-    "no_answer": "No answer: Pinterest may have received it",
-    "unexpected": "Unexpected answer",
-    "unauthorized": "Invalid access token",
-    "forbidden": "The access token may not use this ad account",
-    "no_such_account": "There is no such ad account",
-    "account_blocked": "Pinterest blocks the ad account, because of a payment or for legal reasons",
-    "account_refused": "Pinterest refuses whatever is sent to the ad account",
-    "not_sendable": "The token or ad account id has invalid characters",
-    "by_hand": "Paused manually",
-    "consent": "Consent was missing",
-    "unsigned": "Not signed",
-    "refund": "Refund or cancellation",
 }
 
 # The actions of the audit log.
@@ -198,7 +177,7 @@ def state_name(state: str) -> str:
 
 def reason_name(reason_class: str) -> str:
     """Name a class of reasons."""
-    return _REASONS.get(reason_class, reason_class.replace("_", " ").capitalize())
+    return problem_text(reason_class).title
 
 
 def as_sentence(text: str) -> str:

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.api import context
 from worker.api.errors import ApiError
 from worker.api.failed import export_response
+from worker.formats import count_text
 from worker.ledger.delivery.failures import FailureFilter
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries.failed import Extent
@@ -48,6 +49,7 @@ def _failed_page() -> str:
         "failed.html",
         choice=choice,
         groups=groups,
+        retention=count_text(round(context.app_settings().retention_days), "day"),
         draw_trend=draw_trend,
         total=sum(group.n for group in groups),
         found=page,

@@ -61,7 +61,7 @@ def time_event(
         happened = happened + skew if skew <= 0 else max(happened, min(happened + skew, received.received_at))
     ahead = happened - received.received_at
     if ahead > _FUTURE_TOLERANCE_SECONDS:
-        raise TimeError("future", f"the event is dated {int(ahead)} s after it was received")
+        raise TimeError("future", f"the event is dated {ahead / 3_600:,.1f} h after it was received")
     if ahead > 0:
         happened = received.received_at
         if ahead >= 1:
