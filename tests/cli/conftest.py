@@ -45,7 +45,14 @@ class Shell:
         return done.output
 
     def add(
-        self, event_id: str, event_name: str, state: State, *, age: float = 60.0, reason: str = ""
+        self,
+        event_id: str,
+        event_name: str,
+        state: State,
+        *,
+        age: float = 60.0,
+        reason: str = "",
+        reason_class: str = "rejected",
     ) -> None:
         """Write a delivery of the demo's integration."""
         with self.ledger.read() as connection:
@@ -65,7 +72,7 @@ class Shell:
             state=state,
             payload=self.ledger.vault.seal(b'{"event_name":"%b"}' % event_name.encode(), PAYLOAD),
             size_bytes=20,
-            reason_class="refused" if state is State.FAILED else None,
+            reason_class=reason_class if state is State.FAILED else None,
             reason=reason or None,
             order_key=key,
         )

@@ -95,7 +95,7 @@ def test_the_books_speak_of_each_ad_account(shell: Shell) -> None:
 
 
 def test_finds_an_event_and_an_order(shell: Shell) -> None:
-    shell.add("evt_1", "checkout", State.FAILED, reason="Pinterest refused it.")
+    shell.add("evt_1", "checkout", State.FAILED, reason="Pinterest refused it.", reason_class="refused")
     for what in ("evt_1", "order of evt_1", "#order of evt_1"):
         printed = shell.good("find", what)
         assert "failed" in printed
