@@ -8,7 +8,7 @@ https://docs.getelevar.com/docs/part-4-implementing-the-checkout-funnel-events-d
 from collections.abc import Mapping
 from typing import Any
 
-from worker.event.dialects.rewriting import Dialect, Shape, first_of, objects, part_of, words
+from worker.event.dialects.rewriting import Dialect, Shape, first_of, objects, own_id, part_of, words
 
 # The actions of Enhanced Ecommerce, the most telling first.
 _ACTIONS = ("purchase", "add", "detail", "checkout", "refund", "remove", "click", "promoclick")
@@ -70,22 +70,56 @@ def _rewrite_wrapped(shape: Shape) -> bool:
 _WRAPPERS = words("eventmodel params parameters eventdata eventproperties properties")
 _WRAPPED = Dialect("properties inside an object", _WRAPPERS | {"context"}, _rewrite_wrapped)
 
-_HOLDS_AN_ORDER = words("items products lineitems lines total totalprice grandtotal revenue value customer")
+_HOLDS_AN_ORDER = words(
+    "items products lineitems lines total totalprice grandtotal revenue value customer productitems totalpaid "
+    "purchaseunits priceincl totalpriceset"
+)
 
 
 def _rewrite_order_inside(shape: Shape) -> bool:
     order = shape.part("order")
     if _HOLDS_AN_ORDER.isdisjoint(order):
         return False
-    shape.put(orderid=first_of(order, ("id", "number", "name")))
-    shape.lift({key: value for key, value in order.items() if key not in ("id", "name")})
+    if _ORDER_NUMBERS.isdisjoint(order):
+        shape.put(orderid=own_id(first_of(order, ("number", "id", "name"))))
+    shape.lift({key: value for key, value in order.items() if key != "name"})
     return True
 
+
+# What the sender calls an order's number goes before its id.
+_ORDER_NUMBERS = words("orderid ordernumber orderno incrementid transactionid")
+
+
+def _rewrite_webhook(shape: Shape) -> bool:
+    """Lift an order out of the envelope of a webhook; what the envelope says under the same name is not the order's."""
+    found = False
+    for _ in range(_DEEPEST_ENVELOPE):
+        key = next((key for key in _ENVELOPES if _is_envelope(part_of(shape.properties, key))), None)
+        if key is None:
+            break
+        part = shape.part(key)
+        shape.replace(**{key: None})
+        shape.replace(**{name: part[name] for name in _OF_ENVELOPES if name in part})
+        shape.lift(part)
+        found = True
+    return found
+
+
+def _is_envelope(part: Mapping[str, Any]) -> bool:
+    return not _IN_ENVELOPES.isdisjoint(part)
+
+
+_DEEPEST_ENVELOPE = 3
+_ENVELOPES = ("payload", "data", "content", "resource", "actionevent", "body", "object")
+_IN_ENVELOPES = _HOLDS_AN_ORDER | words("order body object purchaseunits amounttotal productitems totalpaid")
+_OF_ENVELOPES = ("id", "number", "name", "object", "status", "type")
+_WEBHOOK = Dialect("order in a webhook", frozenset(_ENVELOPES), _rewrite_webhook)
 
 _ORDER_INSIDE = Dialect("order inside an object", words("order"), _rewrite_order_inside)
 
 DIALECTS = (
     _WRAPPED,
+    _WEBHOOK,
     _ORDER_INSIDE,
     _DATA_LAYER,
     _ELEVAR,

@@ -113,6 +113,6 @@ def present(**values: Any) -> dict[str, Any]:
 
 def own_id(value: object) -> Any:
     """Return the last part of a global id such as ``gid://shopify/Product/42``; any other value unchanged."""
-    if isinstance(value, str) and value.startswith("gid://"):
+    if isinstance(value, str) and value.startswith(("gid://", "/api/")):
         return value.partition("?")[0].rpartition("/")[2]
     return value

@@ -154,7 +154,8 @@ def _rewrite_order(shape: Shape) -> bool:
     order_id = first_of(order, ("ordernumber", "name", "id"))
     shape.replace(
         orderid=order.get("orderid") or own_id(order_id),
-        total=order.get("total") or first_of(order, ("totalprice", "currenttotalprice")),
+        total=order.get("total")
+        or first_of(order, ("totalprice", "currenttotalprice", "totalpriceset", "currenttotalpriceset")),
         products=[_order_line(line) for line in objects(order["lineitems"])],
         lineitems=None,
     )
@@ -176,13 +177,16 @@ def _rewrite_order(shape: Shape) -> bool:
 
 
 def _order_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    variant_id = line.get("variantid") or part_of(line, "variant").get("id")
     return present(
-        product_id=own_id(line.get("productid")) or line.get("sku") or own_id(line.get("variantid")),
-        variant_id=own_id(line.get("variantid")),
+        product_id=own_id(line.get("productid") or part_of(line, "product").get("id"))
+        or line.get("sku")
+        or own_id(variant_id),
+        variant_id=own_id(variant_id),
         sku=line.get("sku"),
         name=first_of(line, ("title", "name")),
         brand=line.get("vendor"),
-        price=line.get("price"),
+        price=first_of(line, ("price", "discountedunitpriceset", "originalunitpriceset")),
         quantity=line.get("quantity"),
     )
 

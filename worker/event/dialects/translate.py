@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from worker.event.dialects import ad_platforms, customer_platforms, data_layer, magento, shopify, woocommerce
+from worker.event.dialects import ad_platforms, customer_platforms, data_layer, magento, shop_systems, shopify
 from worker.event.dialects.rewriting import Dialect, Shape
 from worker.event.problems import Problem
 
@@ -11,8 +11,8 @@ from worker.event.problems import Problem
 _DIALECTS: tuple[Dialect, ...] = (
     *data_layer.DIALECTS,
     *ad_platforms.DIALECTS,
+    *shop_systems.DIALECTS,
     *shopify.DIALECTS,
-    *woocommerce.DIALECTS,
     *magento.DIALECTS,
     *customer_platforms.DIALECTS,
 )

@@ -81,7 +81,8 @@ _PRODUCT_VIEWS = (
 _EXACT = {
     "add_to_cart": "scAdd, eec.add, cartlines/add, gtm4wp.addProductToCartEEC, Wishlist Product Added to Cart",
     "checkout": "eec.purchase, gtm4wp.orderCompletedEEC, trackEcommerceOrder, ecommerceOrder, "
-    "woocommerce_thankyou, PlaceAnOrder, checkout_onepage_controller_success_action",
+    "woocommerce_thankyou, PlaceAnOrder, checkout_onepage_controller_success_action, checkout.session.completed, "
+    "wix.ecom.v1.order_approved, order_approved",
     "initiate_checkout": "commerce.checkouts, scCheckout, eec.checkout, gtm4wp.checkoutStepEEC",
     "lead": "SubmitForm",
     "view_category": "eec.impressionView, eec.impression",

@@ -193,7 +193,7 @@ def _addresses(value: object) -> list[dict[str, Any]]:
 def _code_of(value: dict[str, Any]) -> Any:
     """Return the code or the name of a place that is an object."""
     folded = fold_keys(value)
-    keys = ("regioncode", "code", "isocode", "iso2", "value", "region", "name")
+    keys = ("regioncode", "code", "isocode", "iso2", "iso", "abbr", "value", "region", "name")
     return next((folded[key] for key in keys if key in folded), None)
 
 
