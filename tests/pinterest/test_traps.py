@@ -59,8 +59,9 @@ def test_an_arbitrary_external_id_hashed_as_the_email() -> None:
     assert payload(track("Lead", userId="john.doe@example.com"))["user_data"] == IP_UA
 
 
-def test_an_object_as_the_email() -> None:
-    assert known(email={"address": "john.doe@example.com"}) == {}
+def test_an_object_as_the_email_hashed_as_its_text() -> None:
+    assert known(email={"address": "john.doe@example.com"}) == {"em": [EM]}
+    assert known(email={"john.doe@example.com": True}) == {}
     assert known(email="[object Object]") == {}
 
 

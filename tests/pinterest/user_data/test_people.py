@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.pinterest.conftest import payload, sha, track
+from tests.pinterest.conftest import payload, run, sha, track
+from worker.event.problems import Problem
+from worker.pinterest.mapping.mapping import Mapped
 from worker.pinterest.user_data.traits import collect_traits, is_trait
 
 IDFA = "CDDA802E-FB9C-47AD-9866-0794D394C912"
@@ -86,6 +88,14 @@ def test_a_device_id_is_found(properties: dict[str, Any], context: dict[str, Any
         ("Ludwig van Beethoven", ("Ludwig", "van Beethoven")),
         ("Dr. Jane Doe", ("Jane", "Doe")),
         ("Frau Jane Doe", ("Jane", "Doe")),
+        ("Dr. med. Jane Doe", ("Jane", "Doe")),
+        ("von Berg, Dr. Jane", ("Jane", "von Berg")),
+        ("Jane Doe Jr.", ("Jane", "Doe")),
+        ("Jane Doe, Ph.D.", ("Jane", "Doe")),
+        ("Phil Collins", ("Phil", "Collins")),
+        ("山田 太郎", ("太郎", "山田")),
+        ("김 민준", ("민준", "김")),
+        ("Mr & Mrs Doe", None),
         ("Jane", None),
         ("jane@shop.example x", None),
         ("", None),
@@ -101,6 +111,40 @@ def test_a_code_of_a_place_counts_before_its_name() -> None:
     traits = {"province": "Ontario", "province_code": "ON", "country": "Canada", "country_code": "CA"}
     assert collect_traits(traits) == {"st": "ON", "country": "CA"}
     assert collect_traits({"region": {"region_code": "BE", "region": "Berlin"}}) == {"st": "BE"}
+
+
+@pytest.mark.parametrize(
+    ("traits", "field", "normal"),
+    [
+        ({"email": [{"value": "jane@shop.example", "primary": True}]}, "em", "jane@shop.example"),
+        ({"emails": [{"address": "jane@shop.example"}]}, "em", "jane@shop.example"),
+        ({"phone": {"countryCode": "49", "number": "1711234567"}}, "ph", "491711234567"),
+        ({"phones": [{"number": "+49 171 1234567"}]}, "ph", "491711234567"),
+        ({"gender": {"id": 1, "label": "Female"}}, "ge", "f"),
+        ({"country": {"iso": "US", "name": "United States"}}, "country", "us"),
+    ],
+)
+def test_a_value_inside_an_object_is_read(traits: dict[str, Any], field: str, normal: str) -> None:
+    assert payload(track("Lead", traits=traits))["user_data"][field] == [sha(normal)]
+
+
+@pytest.mark.parametrize(
+    ("traits", "words"),
+    [
+        ({"email": "jane(at)shop"}, ["e-mail address"]),
+        ({"email": {"a": 1}, "phone": "call me"}, ["e-mail address", "phone number"]),
+        ({"phone": "0171 1234567"}, ["phone number"]),
+        ({"birthday": "04/05/1990"}, ["birthday"]),
+        ({"country": "Narnia"}, ["country"]),
+        ({"email": "", "phone": "null", "birthday": " ", "gender": "unknown", "city": "-"}, []),
+        ({"email": "jane@shop.example", "phone": "+49 171 1234567"}, []),
+    ],
+)
+def test_what_is_there_and_cannot_be_read_is_a_warning(traits: dict[str, Any], words: list[str]) -> None:
+    (outcome,) = run(track("Lead", traits=traits))
+    assert isinstance(outcome, Mapped)
+    assert [*outcome.warnings] == [f"the person's {word} is left out: it cannot be read" for word in words]
+    assert [*outcome.problems] == [Problem.FIELD_UNREADABLE] * len(words)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import unquote
@@ -18,14 +18,76 @@ _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _HASH_OF_NOTHING = sha256(b"").hexdigest()
 _MAIL_SEPARATORS = str.maketrans(";|\n", ",,,")
 _EMAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;.]+")
+_MADE_UP = "1234567890"
 _MOBILE_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _POSTCODE_GAPS = re.compile(r"[\s\-\u2010-\u2015]+")
-_YEAR_FIRST = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ].*)?", re.ASCII)
+_YEAR_FIRST = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ](\d\d)?(?:.*(Z))?.*)?", re.ASCII)
+_MONTH_NAMED = re.compile(
+    r"(?:(\d{1,2})[ .-]+([a-z]{3})[a-z]*|([a-z]{3})[a-z]* (\d{1,2}))[, .-]+(\d{4})", re.ASCII
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})", re.ASCII)
 _GENDERS = {
-    "f": ("f", "female", "woman", "girl", "feminine", "weiblich", "femme", "mujer"),
-    "m": ("m", "male", "man", "boy", "masculine", "männlich", "homme", "hombre"),
-    "n": ("n", "nb", "nonbinary", "enby", "x", "other", "diverse", "divers", "genderqueer"),
+    "f": (
+        *(
+            "f",
+            "female",
+            "woman",
+            "girl",
+            "feminine",
+            "weiblich",
+            "weibl",
+            "w",
+            "frau",
+            "femme",
+            "féminin",
+            "mujer",
+        ),
+        *(
+            "femenino",
+            "feminino",
+            "femminile",
+            "femmina",
+            "donna",
+            "mulher",
+            "vrouw",
+            "vrouwelijk",
+            "kvinna",
+            "kvinde",
+        ),
+        *(
+            "kobieta",
+            "žena",
+            "женский",
+            "mrs",
+            "ms",
+            "miss",
+            "mme",
+            "mlle",
+            "madame",
+            "señora",
+            "signora",
+            "女",
+            "女性",
+        ),
+    ),
+    "m": (
+        *("m", "male", "man", "boy", "masculine", "männlich", "männl", "herr", "homme", "masculin", "hombre"),
+        *(
+            "masculino",
+            "maschile",
+            "maschio",
+            "uomo",
+            "homem",
+            "mannelijk",
+            "mand",
+            "mężczyzna",
+            "muž",
+            "мужской",
+        ),
+        *("mr", "mister", "monsieur", "señor", "signor", "男", "男性"),
+    ),
+    "n": ("n", "nb", "nonbinary", "enby", "x", "other", "diverse", "divers", "d", "mx", "genderqueer"),
 }
 _GENDER_OF = {word: letter for letter, words in _GENDERS.items() for word in words}
 
@@ -103,7 +165,9 @@ def _phone(text: str, country: str | None) -> str | None:
         context = extra.partition("phone-context=")[2].partition(";")[0]
         number = f"{context}{number}" if context.startswith("+") and not number.startswith("+") else number
         number = unquote(number)
-    return phone_digits(_with_ascii_digits(number), country.upper() if country else None)
+    digits = phone_digits(_with_ascii_digits(number), country.upper() if country else None)
+    # What people type instead of their number is the number of very many.
+    return None if digits and (len(set(digits[-7:])) == 1 or digits.endswith(_MADE_UP)) else digits
 
 
 def _with_ascii_digits(text: str) -> str:
@@ -123,7 +187,8 @@ def _birthday(text: str, _country: str | None) -> str | None:
         return _date(digits[:4], digits[4:6], digits[6:])
     text = _with_ascii_digits(text)
     if match := _YEAR_FIRST.fullmatch(text):
-        return _date(match[1], match[3], match[4])
+        # Midnight east of Greenwich is the evening before in UTC.
+        return _date(match[1], match[3], match[4], 1 if match[6] and int(match[5] or 0) > 12 else 0)
     if match := _YEAR_LAST.fullmatch(text):
         first, second = int(match[1]), int(match[3])
         # With dots the day is first; with slashes and dashes, only a number over 12 distinguishes day and month.
@@ -131,15 +196,17 @@ def _birthday(text: str, _country: str | None) -> str | None:
             return _date(match[4], match[3], match[1])
         if second > 12:
             return _date(match[4], match[1], match[3])
+    if (match := _MONTH_NAMED.fullmatch(text.lower())) and (month := match[2] or match[3]) in _MONTHS:
+        return _date(match[5], str(_MONTHS.index(month) + 1), match[1] or match[4])
     return None
 
 
-def _date(year: str, month: str, day: str) -> str | None:
+def _date(year: str, month: str, day: str, days_later: int = 0) -> str | None:
     try:
-        born = date(int(year), int(month), int(day))
-    except ValueError:
+        born = date(int(year), int(month), int(day)) + timedelta(days=days_later)
+    except (ValueError, OverflowError):
         return None
-    return born.isoformat().replace("-", "") if born.year >= 1890 else None
+    return born.isoformat().replace("-", "") if 1890 <= born.year <= 2100 else None
 
 
 def _name(text: str, _country: str | None) -> str | None:

@@ -1,5 +1,6 @@
 """Find a person's identifiers in the traits, customers and addresses of senders, in their spellings."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -177,7 +178,11 @@ def _collect(traits: Mapping[str, Any], values: dict[str, Any]) -> None:
             for address in _addresses(value):
                 _collect(address, values)
         elif type(value) is dict and field is not _FULL_NAME:
-            values[field] = _code_of(value)
+            values[field] = _text_of(value)
+        elif type(value) is list and any(type(entry) is dict for entry in value):
+            values[field] = [
+                _text_of(entry) if type(entry) is dict else entry for entry in value[:_MOST_ADDRESSES]
+            ]
         else:
             values[field] = value
 
@@ -190,11 +195,19 @@ def _addresses(value: object) -> list[dict[str, Any]]:
     return [address for address in several if isinstance(address, dict)]
 
 
-def _code_of(value: dict[str, Any]) -> Any:
-    """Return the code or the name of a place that is an object."""
+def _text_of(value: dict[str, Any]) -> Any:
+    """Return the code or the name of a place, the address or the number in an object; else the object."""
     folded = fold_keys(value)
-    keys = ("regioncode", "code", "isocode", "iso2", "iso", "abbr", "value", "region", "name")
-    return next((folded[key] for key in keys if key in folded), None)
+    number, calling_code = folded.get("number"), folded.get("countrycode", folded.get("callingcode"))
+    if number and str(calling_code).strip("+").isdecimal():
+        return f"+{str(calling_code).strip('+')} {number}"
+    return next((folded[key] for key in _TEXT_KEYS if key in folded), value)
+
+
+_TEXT_KEYS = (
+    *("regioncode", "code", "isocode", "iso2", "iso", "abbr", "value", "region"),
+    *("email", "emailaddress", "address", "phone", "phonenumber", "e164", "number", "name", "label"),
+)
 
 
 @cached_by_keys(512)
@@ -208,21 +221,38 @@ def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(field, key) for _, field, _, key in ranked]
 
 
-_TITLES = frozenset(("mr", "mrs", "ms", "miss", "dr", "prof", "sir", "mx", "herr", "frau", "mme", "m"))
+_TITLE_WORDS = """
+mr mrs ms miss mister dr prof sir mx herr frau mme mlle m monsieur madame señor señora sr sra signor signora & und and
+med. phil. jur. rer. nat. dipl. ing. mag.
+"""
+_TITLES = frozenset(_TITLE_WORDS.split())
+_SUFFIXES = frozenset(("jr", "ii", "iii", "iv", "md", "phd", "esq", "dds", "mba", "bsc", "msc"))
+_FAMILY_FIRST = re.compile("[\u3005-\u30ff\u3400-\u9fff\uac00-\ud7a3]+")
 
 
 def _split_name(value: object) -> dict[str, str]:
     """Return the first and the last name of a full name; nothing if it is a single word."""
     if not isinstance(value, str) or len(value) > 4 * _LONGEST_KEY or "@" in value:
         return {}
-    family, comma, given = value.partition(",")
-    words = [*given.split(), *family.split()] if comma else value.split()
-    while words and words[0].strip(".").casefold() in _TITLES:
+    before, _, after = value.partition(",")
+    family, given = _name_words(before), _name_words(after)
+    if not given:
+        words = family
+        # Chinese, Japanese and Korean names begin with the family's.
+        if len(words) == 2 and all(map(_FAMILY_FIRST.fullmatch, words)):
+            words.reverse()
+        given, family = words[:1], words[1:]
+    return {"fn": " ".join(given), "ln": " ".join(family)} if given and family else {}
+
+
+def _name_words(text: str) -> list[str]:
+    """Return the words of a name without titles in front of it and academic degrees after it."""
+    words = text.split()
+    while words and not _TITLES.isdisjoint((words[0].casefold(), words[0].strip(".").casefold())):
         words.pop(0)
-    if len(words) < 2:
-        return {}
-    first = len(given.split()) if comma else 1
-    return {"fn": " ".join(words[:first]), "ln": " ".join(words[first:])}
+    while words and words[-1].replace(".", "").casefold() in _SUFFIXES:
+        words.pop()
+    return words
 
 
 _BILLING = ("billing", "billingaddress", "billingdetails", "invoiceaddress")

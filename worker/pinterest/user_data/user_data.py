@@ -185,13 +185,29 @@ def _own_traits(call: Call, visitor: Visitor, notes: Notes) -> Mapping[str, list
     parts = [collect_traits(source) for source in _sources(call)]
     country = next(_regions(call, visitor, parts), None) if parts else None
     if len(parts) == 1:
-        return hash_collected(parts[0], country, notes.explain)
+        own = hash_collected(parts[0], country, notes.explain)
+        if len(own) != len(parts[0]):
+            _warn_of_unreadable(parts[0], own, notes)
+        return own
     for part in parts:
         said = hash_collected(part, country, notes.explain)
+        if len(said) != len(part):
+            _warn_of_unreadable(part, said, notes)
         if have_different_emails(own, said):
             own = {field: own[field] for field in ("hashed_maids",) if field in own}
         own.update(said)
     return own
+
+
+# Fields that everyone fills in the same way, so that a value that cannot be read is an error of the shop.
+_READABLE = {"em": "e-mail address", "ph": "phone number", "db": "birthday", "country": "country"}
+
+
+def _warn_of_unreadable(part: Mapping[str, Any], said: Mapping[str, Any], notes: Notes) -> None:
+    for field, words in _READABLE.items():
+        value = part.get(field)
+        if field not in said and (clean_text(value) if type(value) in (str, int, float) else value):
+            notes.warn(Problem.FIELD_UNREADABLE, f"the person's {words} is left out: it cannot be read")
 
 
 def _user_id(call: Call, visitor: Visitor) -> str | None:
