@@ -15,6 +15,13 @@ _RFC_2822 = re.compile(
     r"([A-Z][a-z]{2}, ?)?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(:\d\d)?( ([A-Z]{1,4}|[+-]\d{4})( \([A-Z]{1,5}\))?)?",
     re.ASCII,
 )
+# JavaScript's Date as a text, Java's zoned time, and a date with slashes that begins with the year.
+_JAVASCRIPT = re.compile(
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d) (\d{4} \d\d:\d\d:\d\d) GMT([+-]\d{4})(?: \([^()]{1,60}\))?",
+    re.ASCII,
+)
+_ZONE_AFTER_OFFSET = re.compile(r"(?<=[Z0-9])\[[A-Za-z_/+-]{1,40}\]$")
+_SLASHES = re.compile(r"(\d{4})/(\d\d)/(\d\d)(?=[ T]|$)", re.ASCII)
 _EPOCH_DIGITS = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
 
 
@@ -43,7 +50,9 @@ def _from_text(text: str) -> float | None:
         if _EPOCH_DIGITS.fullmatch(text):
             return _from_epoch(float(text))
         if not _ISO.fullmatch(text):
-            return _from_mail_form(text)
+            text = _SLASHES.sub(r"\1-\2-\3", _without_zone_name(text), count=1)
+        if not _ISO.fullmatch(text):
+            return _from_mail_form(_JAVASCRIPT.sub(r"\2 \1 \3 \4", text))
         if len(text) > 10:
             text = text[:11] + _ZONE_NAME.sub("Z", text[11:].replace(" ", ""))
     try:
@@ -51,6 +60,12 @@ def _from_text(text: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _without_zone_name(text: str) -> str:
+    zone = _ZONE_AFTER_OFFSET.search(text)
+    has_offset = zone is not None and (text[zone.start() - 1] == "Z" or text[zone.start() - 6] in "+-")
+    return text[: zone.start()] if zone is not None and has_offset else text
 
 
 def _from_mail_form(text: str) -> float | None:

@@ -225,6 +225,12 @@ def test_limited_data_processing_is_set_only_on_request() -> None:
     assert custom_data({"limited_data_processing": True}) == {"opt_out_type": "LDP"}
     assert custom_data({}, options=Options(limited_data_processing=True)) == {"opt_out_type": "LDP"}
     assert custom_data({"opt_out_type": "other"}) == {}
+    # Of Meta and Snap, TikTok, and Google.
+    for stated in (["LDU"], '["LDU"]', "ldu"):
+        assert custom_data({"data_processing_options": stated}) == {"opt_out_type": "LDP"}
+    assert custom_data({"data_processing_options": []}) == {}
+    assert custom_data({"limited_data_use": True}) == {"opt_out_type": "LDP"}
+    assert custom_data({"restricted_data_processing": "true"}) == {"opt_out_type": "LDP"}
     assert custom_data({"limited_data_processing": "no"}) == {}
 
 

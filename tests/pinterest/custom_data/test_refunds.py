@@ -25,6 +25,13 @@ def taken_back(name: str, properties: dict[str, Any], **options: Any) -> tuple[s
     return outcome.refund.amount.text if outcome.refund.amount else None, outcome.refund.currency
 
 
+def test_an_update_that_says_that_the_order_is_refunded_is_not_sent() -> None:
+    for state in ({"status": "refunded"}, {"financial_status": "refunded"}):
+        assert taken_back("orders/updated", ORDER | state) == (None, None)
+    assert taken_back("orders/updated", ORDER | {"financial_status": "partially_refunded"}) is None
+    assert taken_back("Ticket Closed", {"status": "returned"}) is None
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -457,6 +457,33 @@ def test_consent_in_a_text_counts() -> None:
             {"value": "15", "content_ids": ["11", "12"], "num_items": 3},
         ),
         ("START_CHECKOUT", {"price": 5, "item_ids": "11;12"}, {"content_ids": ["11", "12"]}),
+        (
+            "af_purchase",
+            {
+                "af_revenue": 10,
+                "af_currency": "USD",
+                "af_content_id": "1",
+                "af_order_id": "o",
+                "af_quantity": 2,
+            },
+            {"value": "10", "currency": "USD", "order_id": "o", "num_items": 2, "content_ids": ["1"]},
+        ),
+        ("af_add_to_cart", {"af_price": "5", "af_content_id": "1", "af_quantity": 2}, {"value": "10"}),
+        (
+            "purchase",
+            {
+                "order_total": 100,
+                "product_id": ["1", "2"],
+                "product_unit_price": ["40", 30],
+                "product_quantity": [1, 2],
+            },
+            {
+                "contents": [
+                    {"id": "1", "item_price": "40", "quantity": 1},
+                    {"id": "2", "item_price": "30", "quantity": 2},
+                ]
+            },
+        ),
     ],
 )
 def test_shapes_from_the_vendors_documentation(
@@ -465,6 +492,24 @@ def test_shapes_from_the_vendors_documentation(
     sent = mapped(name, properties).get("custom_data", {})
     assert {field: sent.get(field) for field in expected} == expected
     assert expected or "content_ids" not in sent
+
+
+@pytest.mark.parametrize(
+    ("event", "event_time"),
+    [
+        ({}, 1706530000),
+        ({"timestamp": 1706531000}, 1706531000),
+        # It may be wrong only in one direction.
+        ({"properties": META_PURCHASE | {"event_time": 1706999999}}, 1706540000),
+        ({"properties": META_PURCHASE | {"event_time": "yesterday"}}, 1706540000),
+        ({"properties": {"order_id": "1", "value": 5, "num_items": 1, "event_time": 1706530000}}, 1706540000),
+    ],
+)
+def test_another_platforms_time_of_an_event_counts_if_it_has_no_timestamp(
+    event: dict[str, Any], event_time: int
+) -> None:
+    purchase = track("Purchase", META_PURCHASE | {"event_time": 1706530000}, context=DEVICE)
+    assert payload(purchase | event, received=server())["event_time"] == event_time
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,24 @@ TIENDANUBE = {
     "currency": "ARS",
     "products": [{"id": 1069053029, "product_id": 58979310, "price": "12650.00", "quantity": "2"}],
 }
+MPARTICLE = {
+    "product_action": {
+        "action": "purchase",
+        "transaction_id": "mp-1",
+        "total_amount": 20.0,
+        "products": [{"id": "p1", "price": 10, "quantity": 2}],
+    },
+    "currency_code": "USD",
+    "email": EMAIL,
+}
+DIGITAL_DATA = {
+    "transaction": {
+        "transactionID": "D-1",
+        "total": {"basePrice": 90, "transactionTotal": 100, "currency": "USD"},
+        "item": [{"productInfo": {"productID": "p1"}, "price": {"basePrice": 50}, "quantity": 2}],
+    },
+    "email": EMAIL,
+}
 GRAPHQL = {
     "id": "gid://shopify/Order/450",
     "name": "#1001",
@@ -274,6 +292,8 @@ ORDERS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     ("Order Completed", PAYPAL, ("100", "USD", "5O19", 2, ["s"], "50")),
     ("order.placed", SPREE, ("18.99", "USD", "R123", 2, ["2"], "8")),
     ("order.created", ECWID, ("35.65", "USD", "355885", 2, ["667"], "15")),
+    ("Purchase", MPARTICLE, ("20", "USD", "mp-1", 2, ["p1"], "10")),
+    ("purchase", DIGITAL_DATA, ("100", "USD", "D-1", 2, ["p1"], "50")),
     ("order/created", TIENDANUBE, ("25300", "ARS", "306", 2, ["58979310"], "12650")),
     ("orders/create", {"order": GRAPHQL}, ("209", "USD", "450", 2, ["9"], "104.5")),
 ]

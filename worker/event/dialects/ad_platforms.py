@@ -122,7 +122,7 @@ def _zip(shape: Shape, lists: dict[str, list[Any]]) -> None:
 
 
 _PARALLEL = words(
-    "productid productprice productquantity productname productcategory productbrand productsku"
+    "productid productprice productunitprice productquantity productname productcategory productbrand productsku"
 )
 _PINTEREST_TAG = Dialect(
     "Pinterest tag",

@@ -299,6 +299,45 @@ _SYSTEMS = (
         "lineitems",
         {"product_id": "variant.productid variantid"},
     ),
+    _System(
+        "mParticle",
+        "productaction",
+        "",
+        {
+            "total": "productaction.totalamount",
+            "orderid": "productaction.transactionid",
+            "tax": "productaction.taxamount",
+            "shipping": "productaction.shippingamount",
+        },
+        "productaction.products productaction.productlist",
+        {"product_id": "id sku"},
+    ),
+    _System(
+        "Customer Experience Digital Data Layer",
+        "transaction",
+        "",
+        {
+            "total": "transaction.total.transactiontotal transaction.total.pricewithtax",
+            "currency": "transaction.total.currency",
+            "orderid": "transaction.transactionid",
+        },
+        "transaction.item",
+        {"product_id": "productinfo.productid productinfo.sku", "price": "price.baseprice"},
+    ),
+    _System(
+        "AppsFlyer",
+        "afrevenue afprice afcontentid afcontent",
+        "",
+        {
+            "value": "afrevenue",
+            "currency": "afcurrency",
+            "orderid": "aforderid afreceiptid",
+            "products": "afcontent",
+            "productid": "afcontentid",
+            "price": "afprice",
+            "quantity": "afquantity",
+        },
+    ),
     _System("Tiendanube", "contactemail", "number products", {"orderid": "number", "email": "contactemail"}),
 )
 _AMOUNTS = frozenset(("total", "value", "tax", "shipping", "price"))
@@ -321,11 +360,13 @@ def _rewrite_order(system: _System, shape: Shape) -> bool:
     if not all(str(line.get("id")).startswith(system.line_id) for line in lines):
         units = None
     found = {name: _in_units(name, _at(order, paths), units) for name, paths in system.fields.items()}
+    if not (present(**found) or lines):
+        return False
     shape.put_device(found.pop("ip", None), None)
     products = [_line(system, line, units) for line in lines]
     # These may hold what is no product, such as a discount.
     shape.replace(**{key: None for key in _LISTS if key in order and products})
-    shape.replace(**present(**found, products=products))
+    shape.replace(**present(**(found | present(products=products))))
     return True
 
 

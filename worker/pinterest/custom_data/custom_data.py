@@ -488,13 +488,29 @@ _TEXT_FIELDS = frozenset(field for field, _ in _TEXT_KEYS)
 
 
 def _add_privacy(data: dict[str, Any], properties: Mapping[str, Any], options: Options, notes: Notes) -> None:
-    raw = properties.get("optouttype")
-    requested = isinstance(raw, str) and "LDP" in [part.strip().upper() for part in raw.split(",")]
-    if requested or _limits(properties.get("limiteddataprocessing")) or options.limited_data_processing:
+    requested = not _PRIVACY_KEYS.isdisjoint(properties) and _is_limited(properties)
+    if requested or options.limited_data_processing:
         data["opt_out_type"] = "LDP"
         if notes.explain is not None:
             by = "the integration" if options.limited_data_processing else "the event"
             notes.explain.add("privacy", f"opt_out_type LDP: {by} requests limited data processing")
+
+
+# Of Pinterest, Meta and Snap; of ourselves, Google and TikTok.
+_PRIVACY_LISTS = ("optouttype", "dataprocessingoptions")
+_PRIVACY_FLAGS = ("limiteddataprocessing", "restricteddataprocessing", "limiteddatause")
+_PRIVACY_KEYS = frozenset((*_PRIVACY_LISTS, *_PRIVACY_FLAGS))
+
+
+def _is_limited(properties: Mapping[str, Any]) -> bool:
+    words: list[Any] = []
+    for key in _PRIVACY_LISTS:
+        raw = open_text(properties.get(key))
+        words += raw.split(",") if isinstance(raw, str) else raw if isinstance(raw, list) else []
+    stated = {word.strip().upper() for word in words if isinstance(word, str)}
+    return not stated.isdisjoint(("LDP", "LDU")) or any(
+        _limits(properties.get(key)) for key in _PRIVACY_FLAGS
+    )
 
 
 def _limits(value: object) -> bool:

@@ -64,6 +64,7 @@ _SPELLINGS = {
             "itemprice",
             "unitprice",
             "productprice",
+            "productunitprice",
             "saleprice",
             "finalprice",
             "priceincltax",

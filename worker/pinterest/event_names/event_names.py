@@ -93,7 +93,7 @@ _LISTS = frozenset(("search", "view_category"))
 
 # Words that say where or how an event was recorded, not what happened.
 _FILLER_WORDS = """
-a an the to of your my our on us with for event events dl ga ga4 gtm ee eec ecommerce commerce fb mobile tt pixel web
+a an the to of your my our on us with for event events dl ga ga4 gtm ee eec ecommerce commerce fb mobile tt af pixel web
 amplitude mixpanel posthog
 website server client offline online tracked track shopify woocommerce magento klaviyo segment
 """

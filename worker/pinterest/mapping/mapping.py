@@ -14,6 +14,7 @@ from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.redaction import Regions, clean_url
 from worker.event.text import clean_text, fold_key, fold_keys
+from worker.event.times import parse_time
 from worker.pinterest.custom_data.custom_data import build_custom_data
 from worker.pinterest.custom_data.refunds import Refund, find_refund
 from worker.pinterest.event_names.event_names import (
@@ -294,7 +295,7 @@ def _steps(
         return
     yield None
     try:
-        timing = time_event(event, received, now, explain)
+        timing = time_event(_dated(call), received, now, explain)
     except TimeError as error:
         yield [Failed(None, call.event_id, call.name, error.reason_class, f"{error}.", consent=call.consent)]
         return
@@ -321,6 +322,16 @@ def _steps(
         made.append((_payload(base, kind, call, regions, notes), notes))
     yield None
     yield [check_payload(payload, call, timing, notes) for payload, notes in made]
+
+
+def _dated(call: Call) -> Mapping[str, Any]:
+    """Return the event, with the time at which another platform says that it happened if it has no timestamp."""
+    if not call.dialects or call.event.get("timestamp") not in (None, ""):
+        return call.event
+    happened = parse_time(call.properties.get("eventtime"))
+    if happened is None or happened > call.received.received_at:
+        return call.event
+    return {**call.event, "timestamp": happened}
 
 
 def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:
