@@ -15,7 +15,13 @@ SOURCES = "/v1/admin/sources"
 @pytest.mark.parametrize(
     ("method", "path", "status", "code", "message"),
     [
-        ("GET", "/nothing", 404, "NOT_FOUND", "Not found."),
+        (
+            "GET",
+            "/nothing",
+            404,
+            "NOT_FOUND",
+            "There is nothing at this address. /v1/admin/docs lists all addresses.",
+        ),
         ("GET", f"{SOURCES}/src_no", 404, "NOT_FOUND", "There is no source src_no."),
         ("GET", f"{SOURCES}/src%00", 404, "NOT_FOUND", "There is no source src\0."),
         ("GET", "/v1/admin/integrations/int_no", 404, "NOT_FOUND", "There is no integration int_no."),
@@ -115,7 +121,9 @@ def test_a_ledger_that_is_busy_asks_the_caller_to_come_back(
 
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert answer.json["error"]["code"] == "LEDGER_UNAVAILABLE"
-        assert answer.json["error"]["message"] == "The database does not respond. Try again."
+        assert (
+            answer.json["error"]["message"] == "The database does not respond, or takes no writes. Try again."
+        )
 
 
 def test_a_lost_race_is_a_conflict(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,11 @@ def test_stops_at_once_and_names_the_setting(name: str, tmp_path: Path) -> None:
             "DATABASE_URL must start with postgresql:// or sqlite:///, not 'mysql'.",
         ),
         ("PRODUCTION", "1", "ENCRYPTION_KEY must be set when PRODUCTION=1: nothing is generated there."),
-        ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", "The ledger cannot be reached"),
+        (
+            "DATABASE_URL",
+            "postgresql://nobody@127.0.0.1:1/none",
+            "The database does not answer, or takes no writes",
+        ),
     ],
 )
 def test_the_command_line_says_it_in_one_sentence(

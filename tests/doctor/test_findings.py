@@ -94,7 +94,8 @@ def test_clocks_must_agree(skew: float, expected: State) -> None:
 
 
 @pytest.mark.parametrize(
-    ("megabytes", "expected"), [(10_000, OK), (2_048, OK), (2_047, DEGRADED), (256, DEGRADED), (255, FAILED)]
+    ("megabytes", "expected"),
+    [(10_000, OK), (2_048, OK), (2_047, DEGRADED), (512, DEGRADED), (511, FAILED), (255, FAILED)],
 )
 def test_the_disk_must_have_room(megabytes: int, expected: State) -> None:
     finding = findings.disk_finding(megabytes * 1024**2)

@@ -103,7 +103,7 @@ def test_an_export_shows_only_what_public_calls_gave_in_every_state(ledger: Ledg
     attack(ledger, state)
     (shown,) = export(ledger, **ASKED)
     assert shown.pop("data") == {"user_data": {"em": [EM]}}
-    assert shown.keys() == {"id", "stands", "ad_account_id", "integration_id", "source_id"}
+    assert shown.keys() == {"id", "state", "ad_account_id", "integration_id", "source_id"}
 
 
 def test_an_export_is_recorded_with_its_rows(ledger: Ledger) -> None:

@@ -357,6 +357,12 @@ _PAGES = {
     "order_accuracy": "/orders?source_id={subject}",
 }
 
+# Beat and the workers also fall silent when the broker is away; then a restart does not help.
+_BROKER_FIRST = (
+    "Run `doctor`: if the broker does not answer, start it, and the processes continue. "
+    "If it answers, restart beat and the upkeep worker"
+)
+
 RULES = {
     "retries_exhausted": _Rule(
         0.0,
@@ -413,12 +419,12 @@ RULES = {
     # A service that has just started needs time for its first run.
     "batcher_silent": _Rule(
         60.0,
-        "Restart beat and the upkeep worker: no events are sent until then, and nothing is lost.",
+        f"{_BROKER_FIRST}: no events are sent until then, and nothing is lost.",
         _silent("batcher", "batcher_silent", "The batcher"),
     ),
     "sweeper_silent": _Rule(
         60.0,
-        "Restart beat and the upkeep worker: the work of stopped workers waits until then, and nothing is lost.",
+        f"{_BROKER_FIRST}: the work of stopped workers waits until then, and nothing is lost.",
         _silent("sweeper", "sweeper_silent", "The sweeper"),
     ),
     "inbox_waiting": _Rule(

@@ -51,7 +51,7 @@ _STATUSES: dict[type[OperationError], int] = {
     OperationError: 400,
 }
 _SENTENCES = {
-    404: "Not found.",
+    404: "There is nothing at this address. /v1/admin/docs lists all addresses.",
     405: "Method not allowed.",
     413: "The body is too large.",
     500: "Internal error. The log of the process has the details.",
@@ -148,7 +148,9 @@ def _ledger_trouble(error: Exception) -> Response:
     if not is_ledger_unavailable(error):
         raise error
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
-    return _answer(ApiError(503, "The database does not respond. Try again.", headers=headers))
+    return _answer(
+        ApiError(503, "The database does not respond, or takes no writes. Try again.", headers=headers)
+    )
 
 
 def _log_unexpected(exc_info: Any) -> None:

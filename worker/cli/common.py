@@ -85,5 +85,5 @@ def exit_with_message() -> Iterator[None]:
         if not is_ledger_unavailable(error):
             raise
         raise SystemExit(
-            f"The ledger cannot be reached: {type(error).__name__}. DATABASE_URL names it."
+            f"The database does not answer, or takes no writes ({type(error).__name__}). `doctor` says what is wrong."
         ) from None

@@ -45,6 +45,7 @@ def find_command(what: str) -> None:
         click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were searched.")
     if not matches.deliveries and not matches.waiting:
         click.echo(
-            "Not found: it was never received, no integration uses it, or it was deleted after its retention."
+            "Not found: it was never received, no integration uses it, or it was deleted, after its retention or at "
+            "the person's request."
         )
         sys.exit(1)

@@ -60,8 +60,8 @@ class FileFacts:
 # Signatures tolerate a skew of five minutes, Pinterest of ten. Beat's ticks expire after one.
 _SKEW_WARNING_SECONDS = 2.0
 _SKEW_SECONDS = 30.0
-# Below the smaller value the collector answers 503.
-_LEAST_FREE_BYTES = 256 * 1024**2
+# Below the first value the collector answers all events with 503, below the second those with the pipeline key.
+_LEAST_FREE_BYTES, _LEAST_PUBLIC_BYTES = 256 * 1024**2, 512 * 1024**2
 _GOOD_FREE_BYTES = 2 * 1024**3
 _SILENT_SECONDS = 60.0
 _GOOD_MEMORY_SHARE = 0.8
@@ -88,7 +88,8 @@ def broker_finding(finding: Finding, *, embedded: bool) -> Finding:
     if finding.state is State.OK or not finding.message.startswith(_UNREACHABLE):
         return finding
     advice = (
-        "It is the embedded broker, which `python -m worker run` starts: run that, or set BROKER_URL to another broker."
+        "It is the embedded broker, which `python -m worker run` starts: start that (again), or set BROKER_URL to "
+        "another broker."
         if embedded
         else "Check that the server in BROKER_URL runs, that this machine can reach it, and that BROKER_CA signed its "
         "certificate if it has one."
@@ -198,8 +199,11 @@ def clock_finding(check: str, owner: str, skew_seconds: float) -> Finding:
 def disk_finding(free_bytes: int) -> Finding:
     """Judge the free space on the disk of the state folder."""
     words = f"The disk of the state folder has {free_bytes / 1024**2:,.0f} MB left"
-    if free_bytes < _LEAST_FREE_BYTES:
-        return _failed("disk", f"{words}: the collector answers 503. Free disk space.")
+    if free_bytes < _LEAST_PUBLIC_BYTES:
+        refused = "all" if free_bytes < _LEAST_FREE_BYTES else "public"
+        return _failed(
+            "disk", f"{words}: the collector refuses {refused} events with 503. Free disk space now."
+        )
     if free_bytes < _GOOD_FREE_BYTES:
         return _degraded(
             "disk",

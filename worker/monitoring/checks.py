@@ -65,7 +65,7 @@ def check_migrations(ledger: Ledger) -> Finding:
         return _failed("migrations", str(error))
     except (SQLAlchemyError, OSError) as error:
         return _failed("migrations", f"They cannot be looked up ({type(error).__name__}).")
-    return Finding("migrations", State.OK, "The ledger is at the version that this code needs.")
+    return Finding("migrations", State.OK, "The ledger has every migration that this code needs.")
 
 
 def check_keys(ledger: Ledger) -> Finding:

@@ -183,7 +183,7 @@ def _ledger_error_page(error: Exception) -> Response:
     """Report that the database is unavailable."""
     if not is_ledger_unavailable(error):
         raise error
-    return _error_page(503, "The database does not respond. Try again in a few seconds.")
+    return _error_page(503, "The database does not respond, or takes no writes. Try again in a few seconds.")
 
 
 def _error_page(status: int, sentence: str) -> Response:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.event.times import parse_time
+from worker.ledger.database import is_ledger_unavailable
 from worker.ledger.delivery import failures, find_deliveries
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.delivery.find_deliveries import FoundDelivery, Wanted
@@ -263,12 +264,18 @@ def get_debug_input(caller: Caller, number: int) -> tuple[_DebugInput, Source | 
 
 
 def follow_deliveries(caller: Caller, after_id: int) -> Iterator[FoundDelivery]:
-    """Yield each delivery after an id as soon as it has ended, without end."""
+    """Yield each delivery after an id as soon as it has ended, without end, also after an outage of the database."""
     moving_ids: list[int] = []
     while True:
-        with caller.ledger.read() as connection:
-            new = find_deliveries.find_after(connection, after_id, 500)
-            looked_at = find_deliveries.find_by_ids(connection, moving_ids) + new
+        try:
+            with caller.ledger.read() as connection:
+                new = find_deliveries.find_after(connection, after_id, 500)
+                looked_at = find_deliveries.find_by_ids(connection, moving_ids) + new
+        except Exception as error:
+            if not is_ledger_unavailable(error):
+                raise
+            time.sleep(_FOLLOW_SECONDS)
+            continue
         after_id = max([after_id, *(delivery.id for delivery in new)])
         moving_ids = [delivery.id for delivery in looked_at if delivery.state in _MOVING]
         yield from (delivery for delivery in looked_at if delivery.state not in _MOVING)

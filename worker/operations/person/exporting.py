@@ -22,7 +22,7 @@ _KEYS = ("anonymous_key", "user_key", "order_key")
 # What a row says of a delivery that may be another's order: where the data went.
 _OF_REDUCED = ("id", "state", "ad_account_id", "integration_id", "source_id")
 # Fields that have another name in the JSON.
-_JSON_NAMES = {"payload": "body", "state": "stands"}
+_JSON_NAMES = {"payload": "body"}
 
 
 def read_rows(
