@@ -210,6 +210,14 @@ def test_what_is_no_sale_and_no_refund_is_accepted_and_not_stored(
     assert collector.kept() == []
 
 
+def test_woocommerces_newest_refund_is_the_one_with_the_largest_number(collector: Collector) -> None:
+    for ids in (["9", "10", "x"], ["x", {}], ["9" * 5_000, "7"]):
+        refunds = [{"id": id_, "total": f"-{place}"} for place, id_ in enumerate(ids, 1)]
+        order = WOO_ORDER | {"refunds": refunds}
+        assert post(collector, "woocommerce", order, X_WC_Webhook_Topic="order.updated").status_code == 200
+    assert [kept.event["properties"]["refund_amount"] for kept in collector.kept()] == ["2", "1", "2"]
+
+
 @pytest.mark.parametrize("status", ["refunded", "cancelled", "failed"])
 def test_a_woocommerce_order_that_is_taken_back_is_a_refund(collector: Collector, status: str) -> None:
     post(collector, "woocommerce", WOO_ORDER)

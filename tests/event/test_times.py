@@ -1,8 +1,10 @@
 """Times in all formats that senders use."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from worker.event.times import parse_time
+from worker.event.times import iso, parse_time
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,11 @@ def test_a_time_is_parsed(written: object, seconds: float) -> None:
 )
 def test_text_that_is_not_a_time_becomes_none(written: object) -> None:
     assert parse_time(written) is None
+
+
+@given(st.text("0159-+:./,TZzGMTUCJan[]() ", max_size=40))
+@example("1[a]")
+@example("0001-01-01T00:00:00+14:00")
+def test_any_text_is_a_time_that_can_be_shown_or_none(text: str) -> None:
+    seconds = parse_time(text)
+    assert seconds is None or parse_time(iso(seconds)) is not None

@@ -114,7 +114,12 @@ def _newest_refund(refunds: object) -> Mapping[str, Any] | None:
     rows = [
         row for row in (refunds if isinstance(refunds, list) else ()) if isinstance(row, dict) and "id" in row
     ]
-    return max(rows, key=lambda row: int(row["id"]) if str(row["id"]).isdecimal() else 0, default=None)
+    return max(rows, key=lambda row: _number(str(row["id"])), default=None)
+
+
+def _number(id_: str) -> int:
+    # Python refuses to read a number with thousands of digits.
+    return int(id_) if id_.isdecimal() and len(id_) < _LONGEST_ID else 0
 
 
 def _event(

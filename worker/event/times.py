@@ -22,6 +22,8 @@ _JAVASCRIPT = re.compile(
 )
 _ZONE_AFTER_OFFSET = re.compile(r"(?<=[Z0-9])\[[A-Za-z_/+-]{1,40}\]$")
 _SLASHES = re.compile(r"(\d{4})/(\d\d)/(\d\d)(?=[ T]|$)", re.ASCII)
+# The years 1 to 9999, in UTC.
+EARLIEST_SECONDS, _LATEST_SECONDS = -62_135_596_800, 253_402_300_799
 _EPOCH_DIGITS = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
 
 
@@ -56,25 +58,31 @@ def _from_text(text: str) -> float | None:
         if len(text) > 10:
             text = text[:11] + _ZONE_NAME.sub("Z", text[11:].replace(" ", ""))
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return _seconds_of(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
 
 
 def _without_zone_name(text: str) -> str:
     zone = _ZONE_AFTER_OFFSET.search(text)
-    has_offset = zone is not None and (text[zone.start() - 1] == "Z" or text[zone.start() - 6] in "+-")
-    return text[: zone.start()] if zone is not None and has_offset else text
+    if zone is None:
+        return text
+    time = text[: zone.start()]
+    return time if time[-1] == "Z" or time[-6:-5] in ("+", "-") else text
 
 
 def _from_mail_form(text: str) -> float | None:
     if not _RFC_2822.fullmatch(text):
         return None
     with suppress(ValueError, OverflowError):
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return _seconds_of(parsedate_to_datetime(text))
     return None
+
+
+def _seconds_of(moment: datetime) -> float | None:
+    """Return Unix seconds; None for a time that an offset moves out of the years that `iso` can format."""
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return seconds if EARLIEST_SECONDS <= seconds <= _LATEST_SECONDS else None
 
 
 def _from_epoch(number: float) -> float | None:

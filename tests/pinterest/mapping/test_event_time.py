@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pinterest.conftest import browser
+from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.mapping.payload_checks import TimeError, Timing, time_event
 
 RECEIVED = 1706540000.25
@@ -68,6 +69,9 @@ def test_an_event_becomes_late_after_an_hour_and_stale_after_a_week(
     [
         ({"timestamp": "yesterday"}, "bad_timestamp", "timestamp is not a time"),
         ({"timestamp": ISO, "sentAt": {}}, "bad_timestamp", "sentAt is not a time"),
+        # With their offsets these are in the years 0 and 10000.
+        ({"timestamp": "0001-01-01T00:00:00+14:00"}, "bad_timestamp", "timestamp is not a time"),
+        ({"timestamp": "9999-12-31T23:59:59-14:00"}, "bad_timestamp", "timestamp is not a time"),
         ({"timestamp": 1706543600}, "future", "the event is dated 1.0 h after it was received"),
     ],
 )
@@ -75,6 +79,16 @@ def test_an_invalid_time_is_refused(event: dict[str, Any], reason_class: str, re
     with pytest.raises(TimeError) as error:
         time_event(event, browser(received_at=RECEIVED), RECEIVED)
     assert (error.value.reason_class, str(error.value)) == (reason_class, reason)
+
+
+@pytest.mark.parametrize("timestamp", [ISO, "0001-01-01T00:00:00Z", None])
+def test_a_clock_that_is_thousands_of_years_ahead_is_explained(timestamp: str | None) -> None:
+    """An explanation that failed would set aside each such event while its source is debugged."""
+    event = {"timestamp": timestamp, "sentAt": "9999-12-31T23:59:59Z"}
+    explained = Explanation()
+    timing = time_event(event, browser(received_at=RECEIVED), RECEIVED, explained)
+    assert timing.stale is (timestamp is not None)
+    assert "happened at" in str(explained)
 
 
 @given(st.integers(-700_000, 500), st.none() | st.integers(-700_000, 700_000))

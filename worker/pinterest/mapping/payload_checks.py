@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from worker.event.problems import Problem
 from worker.event.received import Received
-from worker.event.times import parse_time
+from worker.event.times import EARLIEST_SECONDS, parse_time
 from worker.pinterest.custom_data.refunds import Refund
 from worker.pinterest.event_names.event_names import CUSTOM_KIND
 from worker.pinterest.mapping.call import Call, Explanation, Notes
@@ -67,9 +67,9 @@ def time_event(
         if ahead >= 1:
             _explain_time(explain, f"dated {int(ahead)} s after its receipt: the time of receipt")
     if explain is not None:
-        _explain_time(
-            explain, f"happened at {datetime.fromtimestamp(int(happened), UTC):%Y-%m-%d %H:%M:%S} UTC"
-        )
+        # A clock that is thousands of years ahead moves the time before the first year.
+        shown = datetime.fromtimestamp(max(int(happened), EARLIEST_SECONDS), UTC)
+        _explain_time(explain, f"happened at {shown:%Y-%m-%d %H:%M:%S} UTC")
     age = now - happened
     if age > _LATE_SECONDS:
         _explain_time(explain, f"{int(age)} s old: late, Pinterest may count it as offline")
