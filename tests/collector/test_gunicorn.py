@@ -135,7 +135,8 @@ def test_what_is_no_http_is_answered_by_its_status_and_quoted_nowhere(
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=30)
     lines = [json.loads(line) for line in output.splitlines()]
-    assert [line["status"] for line in lines if line["event"] == "request_unreadable"] == [*broken.values()]
+    statuses = [line["status"] for line in lines if line["event"] == "request_unreadable"]
+    assert [*dict.fromkeys(statuses)] == [400, 414, 431]
     assert [word for word in (person, "127.0.0.1") if word in output] == []
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from worker.web.gunicorn_worker import DeadlineThreadWorker, _BodyGuard, _DeadlineSocket
+from tests.logged import logged
+from worker.web import gunicorn_worker
+from worker.web.gunicorn_worker import DeadlineThreadWorker, _BodyGuard, _DeadlineSocket, _GuardedBody
 
 
 @pytest.fixture
@@ -115,6 +117,18 @@ def test_a_body_that_ends_early_is_the_clients_fault(
     else:
         _BodyGuard(app)(environ, None)
         assert seen == [expected]
+
+
+def test_a_flood_of_malformed_requests_is_logged_once_a_second(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gunicorn_worker, "_unreadable", {})
+    for second in (100.0, 100.9, 101.0):
+        monkeypatch.setattr(gunicorn_worker, "monotonic", lambda second=second: second)
+        for _ in range(500):
+            with pytest.raises(BadRequest):
+                _GuardedBody(BytesIO(), 7).read()
+    assert [(line["status"], line["unlogged"]) for line in logged(caplog)] == [(400, 0), (400, 999)]
 
 
 @pytest.mark.parametrize(("accesslog", "lines"), [(None, []), ("-", ["line"])])

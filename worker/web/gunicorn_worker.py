@@ -24,6 +24,10 @@ log = logs.of(__name__)
 # For a whole request, headers and body: half a megabyte over a slow mobile connection.
 _LONGEST_REQUEST_SECONDS = 10.0
 
+_LOG_SECONDS = 1.0
+# By status, when a malformed request was logged last, and how many were not since then.
+_unreadable: dict[HTTPStatus, tuple[float, int]] = {}
+
 _STATUSES: dict[type[Exception], HTTPStatus] = {
     LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -67,7 +71,7 @@ class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ship
             super().handle_error(req, client, addr, exc)
             return
         status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
-        log.warning("request_unreadable", status=status.value, error=type(exc).__name__)
+        _log_unreadable(status, type(exc).__name__)
         if req is not None:
             # The unread rest of the body is malformed. The client would take a second answer for that of its next
             # request.
@@ -75,6 +79,17 @@ class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ship
         # The client may have hung up.
         with suppress(OSError):
             util.write_error(client, status.value, status.phrase, "")
+
+
+def _log_unreadable(status: HTTPStatus, error: str) -> None:
+    """Log a malformed request: of each status one a second, so that strangers do not fill the disk."""
+    logged_at, unlogged = _unreadable.get(status, (-_LOG_SECONDS, 0))
+    now = monotonic()
+    if now - logged_at < _LOG_SECONDS:
+        _unreadable[status] = logged_at, unlogged + 1
+        return
+    _unreadable[status] = now, 0
+    log.warning("request_unreadable", status=status.value, error=error, unlogged=unlogged)
 
 
 def _log_no_access(*_: Any) -> None:
@@ -134,7 +149,7 @@ class _GuardedBody:
         return data
 
     def _refuse(self, error: str) -> NoReturn:
-        log.warning("request_unreadable", status=HTTPStatus.BAD_REQUEST.value, error=error)
+        _log_unreadable(HTTPStatus.BAD_REQUEST, error)
         raise BadRequest("The body could not be read.") from None
 
 
