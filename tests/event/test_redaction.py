@@ -68,6 +68,13 @@ def test_contact_data_is_removed_from_free_text(text: str, cleaned: str) -> None
         ("https://example.com/p?access_token=abc#access_token=abc", "https://example.com/p"),
         ("https://example.com/p?q=john@example.com", "https://example.com/p"),
         ("https://example.com/p?q=john%40example.com&r=1", "https://example.com/p?r=1"),
+        # JSON in base64: {"email":"jane@shop.example"}, in a path and in a query.
+        (
+            "https://example.com/reset/h.eyJlbWFpbCI6ImphbmVAc2hvcC5leGFtcGxlIn0.x",
+            "https://example.com/reset/-",
+        ),
+        ("https://example.com/p?d=eyJlbWFpbCI6ImphbmVAc2hvcC5leGFtcGxlIn0&r=1", "https://example.com/p?r=1"),
+        ("https://example.com/p?d=eyJ&keyJungleBooks2024=1&r=greyJackets", None),
         ("https://example.com/p?q=john%2540example.com&r=1", "https://example.com/p?r=1"),
         ("https://example.com/p?q=%2B15551234567&r=1", "https://example.com/p?r=1"),
         ("https://example.com/p?q=call+555-123-4567", "https://example.com/p"),

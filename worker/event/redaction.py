@@ -28,7 +28,10 @@ _MAY_HOLD_PHONE = re.compile(r"\d[\d\s().+/-]{6}", re.ASCII)
 _MOST_ROUNDS = 6
 _MAY_HOLD = re.compile(r"@|\d[\d\s().+/-]{6}", re.ASCII)
 _MAY_HOLD_PHONE_IN_URL = re.compile(r"\d(?:[\d\s().+/-]|%[0-9A-Fa-f]{2}){6}", re.ASCII)
-_MAY_HOLD_IN_URL = re.compile(r"[?#@%]|\d[\d\s().+/-]{6}", re.ASCII)
+_MAY_HOLD_IN_URL = re.compile(r"[?#@%]|eyJ|\d[\d\s().+/-]{6}", re.ASCII)
+
+# An object in JSON, encoded in base64 as in sign-in tokens and links of e-mails: anyone can read what it says.
+_ENCODED_JSON = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{12}")
 
 _PERSONAL_WORDS = """
 em mail tel telephone mobile mobilenumber msisdn cell auth authorization authcode jwt pwd pass secret
@@ -244,7 +247,7 @@ _DIGITS_IN_PATH, _DIGITS_IN_QUERY = re.compile(r"\d[\d.-]{6}"), re.compile(r"\d[
 @lru_cache(maxsize=4096)
 def _is_plain_url(url: str) -> bool:
     """Return whether a URL holds nothing that could be personal; False means that it takes a closer look."""
-    if _UNUSUAL_IN_URL.search(url):
+    if _UNUSUAL_IN_URL.search(url) or "eyJ" in url:
         return False
     path, _, query = url.partition("?")
     if _DIGITS_IN_PATH.search(path) or _DIGITS_IN_QUERY.search(query):
@@ -316,7 +319,7 @@ def _leaks_in(raw: str, regions: tuple[str, ...]) -> bool:
         plain = _PLUS_FOR_SPACE.sub(" ", _plain(decoded))
         if _MAY_HOLD.search(plain) and (_holds_email(plain) or _holds_phone(plain, regions)):
             return True
-        if _SPACED_AT.search(plain) and _SPACED_EMAIL.search(plain):
+        if (_SPACED_AT.search(plain) and _SPACED_EMAIL.search(plain)) or _ENCODED_JSON.search(plain):
             return True
         next_layer = unquote(decoded)
         if next_layer == decoded:

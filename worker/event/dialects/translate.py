@@ -8,16 +8,24 @@ from worker.event.dialects.rewriting import Dialect, Shape
 from worker.event.problems import Problem
 
 # In this order: what is wrapped in other objects is lifted out first.
-_DIALECTS: tuple[Dialect, ...] = (
-    *data_layer.DIALECTS,
-    *ad_platforms.DIALECTS,
-    *shop_systems.DIALECTS,
-    *shopify.DIALECTS,
-    *magento.DIALECTS,
-    *customer_platforms.DIALECTS,
+_MODULES: tuple[tuple[Dialect, ...], ...] = (
+    data_layer.DIALECTS,
+    ad_platforms.DIALECTS,
+    shop_systems.DIALECTS,
+    shopify.DIALECTS,
+    magento.DIALECTS,
+    customer_platforms.DIALECTS,
 )
-_REWRITING = tuple((dialect, dialect.rewrite) for dialect in _DIALECTS if dialect.rewrite)
-DIALECT_KEYS = frozenset[str]().union(*(dialect.keys for dialect in _DIALECTS))
+_DIALECTS = tuple(dialect for dialects in _MODULES for dialect in dialects)
+# By module, so that one look at an event's keys passes over all of its dialects.
+_REWRITING = tuple(
+    (
+        frozenset[str]().union(*(dialect.keys for dialect in dialects)),
+        tuple((dialect, dialect.rewrite) for dialect in dialects if dialect.rewrite),
+    )
+    for dialects in _MODULES
+)
+DIALECT_KEYS = frozenset[str]().union(*(keys for keys, _ in _REWRITING))
 
 
 class _Translation(NamedTuple):
@@ -38,9 +46,12 @@ def translate(properties: Mapping[str, Any], context: Mapping[str, Any]) -> _Tra
         return _Translation(properties, context, (), ())
     shape = Shape(dict(properties), dict(context))
     names = []
-    for dialect, rewrite in _REWRITING:
-        if not dialect.keys.isdisjoint(shape.properties) and rewrite(shape):
-            names.append(dialect.name)
+    for keys, rewriting in _REWRITING:
+        if keys.isdisjoint(shape.properties):
+            continue
+        for dialect, rewrite in rewriting:
+            if not dialect.keys.isdisjoint(shape.properties) and rewrite(shape):
+                names.append(dialect.name)
     return _Translation(shape.properties, shape.context, tuple(names), tuple(shape.flaws))
 
 

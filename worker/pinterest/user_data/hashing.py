@@ -221,12 +221,19 @@ def _city(text: str, _country: str | None) -> str | None:
     return "".join(c for c in lower if unicodedata.category(c)[0] in "LMN") or None
 
 
-def _postcode(text: str, _country: str | None) -> str | None:
+# Countries whose post codes all have five digits, so that a table may have dropped a leading zero.
+_FIVE_DIGITS = frozenset(("de", "es", "fr", "it", "mx", "us"))
+_COUNTRY_BEFORE = re.compile(r"^(?:de?|at?|ch|fr?|i|it|nl|b|be|l|se?|dk|es?|pl)-(?=\d{4,5}(?:\D|$))")
+
+
+def _postcode(text: str, country: str | None) -> str | None:
     joined = (
         text
         if text.isascii() and text.isdecimal()
-        else _POSTCODE_GAPS.sub("", _lower(_with_ascii_digits(text)))
+        else _POSTCODE_GAPS.sub("", _COUNTRY_BEFORE.sub("", _lower(_with_ascii_digits(text))))
     )
+    if len(joined) == 4 and country in _FIVE_DIGITS and joined.isdecimal():
+        joined = f"0{joined}"
     return joined if joined.isalnum() and len(joined) <= 12 else None
 
 
