@@ -29,7 +29,15 @@ def test_an_update_that_says_that_the_order_is_refunded_is_not_sent() -> None:
     for state in ({"status": "refunded"}, {"financial_status": "refunded"}):
         assert taken_back("orders/updated", ORDER | state) == (None, None)
     assert taken_back("orders/updated", ORDER | {"financial_status": "partially_refunded"}) is None
-    assert taken_back("Ticket Closed", {"status": "returned"}) is None
+    assert taken_back("Ticket Closed", {"status": "returned", "value": 5, "currency": "EUR"}) is None
+    charge = {
+        "object": "charge",
+        "amount": 2000,
+        "amount_captured": 2000,
+        "amount_refunded": 500,
+        "currency": "usd",
+    }
+    assert taken_back("charge.refunded", {"object": "event", "data": {"object": charge}}) == ("5", "USD")
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,26 @@ def test_a_cart_whose_amounts_the_theme_divided_is_not_divided_again() -> None:
     assert (data.get("value"), data["contents"][0]["item_price"]) == ("59", "29.5")
 
 
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"object": "order", "amount_total": 50},
+        {"amount_total": 50},
+        {"display_id": 17, "total": 50, "currency_code": "EUR", "items": [{"id": "item_1", "price": 50}]},
+        {"total": 50, "data": {"total": 9, "id": "inner", "items": [{"id": "z", "price": 9}]}},
+        {"total": 50, "content": {"title": "Thank you", "value": 3}},
+        {"total": 50, "transaction": {"id": "T1", "value": 5}},
+    ],
+)
+def test_an_event_that_only_resembles_an_order_of_a_shop_system_is_read_as_it_is(
+    properties: dict[str, Any],
+) -> None:
+    data = mapped("Order Completed", {"order_id": "O", "currency": "EUR", "num_items": 1} | properties)[
+        "custom_data"
+    ]
+    assert (data["value"], data["order_id"]) == ("50", "O")
+
+
 def test_a_refunded_order_of_a_shop_system_is_no_sale() -> None:
     (outcome,) = run(track("Order Completed", BIGCOMMERCE | {"status": "Refunded"}), received=server())
     assert isinstance(outcome, Dropped)

@@ -93,6 +93,8 @@ _ORDER_NUMBERS = words("orderid ordernumber orderno incrementid transactionid")
 def _rewrite_webhook(shape: Shape) -> bool:
     """Lift an order out of the envelope of a webhook; what the envelope says under the same name is not the order's."""
     found = False
+    if not _OUTSIDE_ENVELOPES.isdisjoint(shape.properties):
+        return False
     for _ in range(_DEEPEST_ENVELOPE):
         key = next((key for key in _ENVELOPES if _is_envelope(part_of(shape.properties, key))), None)
         if key is None:
@@ -111,7 +113,11 @@ def _is_envelope(part: Mapping[str, Any]) -> bool:
 
 _DEEPEST_ENVELOPE = 3
 _ENVELOPES = ("payload", "data", "content", "resource", "actionevent", "body", "object")
-_IN_ENVELOPES = _HOLDS_AN_ORDER | words("order body object purchaseunits amounttotal productitems totalpaid")
+_IN_ENVELOPES = (_HOLDS_AN_ORDER | words("order body object amounttotal amount")) - words(
+    "value revenue customer"
+)
+# An event that says something itself is no envelope.
+_OUTSIDE_ENVELOPES = (_HOLDS_AN_ORDER | words("orderid productid price")) - words("customer")
 _OF_ENVELOPES = ("id", "number", "name", "object", "status", "type")
 _WEBHOOK = Dialect("order in a webhook", frozenset(_ENVELOPES), _rewrite_webhook)
 

@@ -72,9 +72,9 @@ def _woo_price(line: Mapping[str, Any]) -> str | None:
 class _System:
     """Where the orders of a system have what: for each field paths of folded keys, the best first.
 
-    An order has one of ``signs`` and all of ``marks``. ``units``: how many of the units in which whole numbers are
-    make one of the currency; "minor" means as many as the currency has. ``line_id``: units count only in orders
-    whose lines have an id that begins like this.
+    An order has one of ``signs`` and all of ``marks``; ``kinds``: what it may call its kind of object. ``units``: how
+    many of the units in which whole numbers are make one of the currency; "minor" means as many as the currency has.
+    ``ids``: how the ids of the order and of its lines begin where units count.
     """
 
     name: str
@@ -84,7 +84,8 @@ class _System:
     lines: str = ""
     line: Mapping[str, str] = field(default_factory=dict)
     units: int | str | None = None
-    line_id: str = ""
+    ids: tuple[str, str] = ("", "")
+    kinds: str = ""
 
 
 _SYSTEMS = (
@@ -123,10 +124,12 @@ _SYSTEMS = (
             "email": "customeremail receiptemail",
             "tax": "totaldetails.amounttax",
             "shipping": "totaldetails.amountshipping",
+            "refundamount": "amountrefunded",
         },
         "lineitems.data lines.data",
         {"product_id": "price.product", "price": "price.unitamount", "name": "description"},
         "minor",
+        kinds="checkout.session payment_intent charge invoice",
     ),
     _System(
         "VTEX",
@@ -174,7 +177,7 @@ _SYSTEMS = (
         "items",
         {"product_id": "productid variant.productid", "variant_id": "variantid", "price": "unitprice"},
         "minor",
-        "item_",
+        ("order_", "item_"),
     ),
     _System(
         "commercetools",
@@ -340,7 +343,7 @@ _SYSTEMS = (
     ),
     _System("Tiendanube", "contactemail", "number products", {"orderid": "number", "email": "contactemail"}),
 )
-_AMOUNTS = frozenset(("total", "value", "tax", "shipping", "price"))
+_AMOUNTS = frozenset(("total", "value", "tax", "shipping", "price", "refundamount"))
 # Lines of an order that are no products.
 _NO_PRODUCTS = frozenset(("promotion", "discount", "credit", "shipping", "fee"))
 
@@ -348,6 +351,8 @@ _NO_PRODUCTS = frozenset(("promotion", "discount", "credit", "shipping", "fee"))
 def _rewrite_order(system: _System, shape: Shape) -> bool:
     order = shape.properties
     if not words(system.marks) <= order.keys():
+        return False
+    if system.kinds and order.get("object") not in system.kinds.split():
         return False
     lines = [
         line
@@ -357,11 +362,15 @@ def _rewrite_order(system: _System, shape: Shape) -> bool:
     if system.lines == ".":
         lines = [order]
     units = system.units
-    if not all(str(line.get("id")).startswith(system.line_id) for line in lines):
+    starts = [(order, system.ids[0]), *((line, system.ids[1]) for line in lines)]
+    if not all(str(part.get("id")).startswith(start) for part, start in starts):
         units = None
     found = {name: _in_units(name, _at(order, paths), units) for name, paths in system.fields.items()}
     if not (present(**found) or lines):
         return False
+    if order.get("orderid"):
+        # The sender has our name for it, too.
+        found.pop("orderid", None)
     shape.put_device(found.pop("ip", None), None)
     products = [_line(system, line, units) for line in lines]
     # These may hold what is no product, such as a discount.
@@ -378,7 +387,9 @@ def _line(system: _System, line: Mapping[str, Any], units: int | str | None) -> 
     if system.lines == ".":
         return present(**own)
     # The id of a line is not the product's, and an object in it would take precedence over what was found.
-    plain = {key: value for key, value in line.items() if key != "id" and type(value) is not dict}
+    plain = {key: value for key, value in line.items() if type(value) is not dict}
+    if present(**own).keys() & {"product_id", "sku"}:
+        plain.pop("id", None)
     return plain | present(**own)
 
 

@@ -96,7 +96,7 @@ def find_refund(
     if by_name and _is_refund_name(name, properties):
         return _refund("The event is a refund or a cancellation", properties)
     if not is_checkout:
-        return _refunded_update(properties) if by_name else None
+        return _refunded_update(name, properties) if by_name else None
     keys = _STATE_OR_VALUE_KEYS.intersection(properties)
     if not _STATE_KEYS.isdisjoint(keys):
         states = [properties[key] for key in _STATUS_KEYS if key in properties]
@@ -114,9 +114,11 @@ def find_refund(
     return None
 
 
-def _refunded_update(properties: Mapping[str, Any]) -> Refund | None:
+def _refunded_update(name: str, properties: Mapping[str, Any]) -> Refund | None:
     """Return the refund that an update of an order reports; its own event has the amount."""
     if _STATE_KEYS.isdisjoint(properties) or _VALUE_KEYS.isdisjoint(properties):
+        return None
+    if _SALES.isdisjoint(word.lower() for word in _WORD.findall(name[:_LONGEST_NAME])):
         return None
     states = [properties[key] for key in _STATUS_KEYS if key in properties]
     if any(type(state) is str and _STATES.get(fold_key(state)) for state in states):
