@@ -12,6 +12,7 @@ from tests.cli.conftest import Shell
 from tests.integration import document
 from tests.ledger.shop import NOW, accept, place
 from worker.dev.shop_walk import _AD_ACCOUNT_ID, _SOURCE_ID
+from worker.ledger.intake.inbox import park_event
 from worker.ledger.schema import State, delivery
 from worker.ledger.setup import ad_accounts
 
@@ -128,6 +129,11 @@ def test_finds_what_still_waits_to_be_mapped(shell: Shell) -> None:
     printed = shell.good("find", "evt_3")
     assert printed.startswith("   inbox  page  event evt_3  accepted ")
     assert printed.endswith("  not mapped yet\n")
+    with shell.ledger.write() as connection:
+        park_event(connection, 1, "ValueError at mapping.py:1")
+    assert "set aside: ValueError at mapping.py:1. Once the cause is fixed, `failed unpark`" in shell.good(
+        "find", "evt_3"
+    )
 
 
 def _checkout() -> str:

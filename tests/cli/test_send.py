@@ -95,6 +95,10 @@ def test_running_it_again_takes_nothing_and_a_longer_file_only_what_is_new(shell
     assert shell.good("books").endswith("The books balance.\n")
 
 
+def test_a_file_without_events_says_that_it_has_none(shell: Shell) -> None:
+    assert "There is no line with an event." in shell.good("send", "-", stdin="order_id,email\n")
+
+
 def test_what_was_taken_stays_known_when_it_has_left_the_inbox(shell: Shell) -> None:
     shell.good("send", "-", stdin=text_of([sale(1)]))
     with shell.ledger.write() as connection:

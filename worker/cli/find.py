@@ -19,7 +19,11 @@ def find_command(what: str) -> None:
     caller = cli_caller()
     matches = find_by_id(caller, what)
     for row in matches.waiting:
-        cause = row.parked_reason or "not mapped yet"
+        cause = (
+            f"set aside: {row.parked_reason}. Once the cause is fixed, `failed unpark` processes it again."
+            if row.parked_reason
+            else "not mapped yet"
+        )
         click.echo(
             f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {cause}"
         )

@@ -180,6 +180,8 @@ def _show_errors(name: str, errors: list[Line], before: int, bar: "tqdm[Any]") -
 
 def _sum_up(total: ImportCounts, dry_run: bool) -> None:
     click.echo(f"{'Would import' if dry_run else 'Imported'} {count_text(total.taken, 'event')}.")
+    if not (total.taken or total.known or total.wrong):
+        click.echo("There is no line with an event. In a CSV file, the lines with events follow the header.")
     if total.known:
         known = count_text(total.known, "line was", "lines were")
         click.echo(f"{known} skipped: imported before, or equal to another line.")
