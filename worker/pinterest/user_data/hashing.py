@@ -28,68 +28,20 @@ _MONTH_NAMED = re.compile(
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})", re.ASCII)
 _GENDERS = {
-    "f": (
-        *(
-            "f",
-            "female",
-            "woman",
-            "girl",
-            "feminine",
-            "weiblich",
-            "weibl",
-            "w",
-            "frau",
-            "femme",
-            "féminin",
-            "mujer",
-        ),
-        *(
-            "femenino",
-            "feminino",
-            "femminile",
-            "femmina",
-            "donna",
-            "mulher",
-            "vrouw",
-            "vrouwelijk",
-            "kvinna",
-            "kvinde",
-        ),
-        *(
-            "kobieta",
-            "žena",
-            "женский",
-            "mrs",
-            "ms",
-            "miss",
-            "mme",
-            "mlle",
-            "madame",
-            "señora",
-            "signora",
-            "女",
-            "女性",
-        ),
-    ),
-    "m": (
-        *("m", "male", "man", "boy", "masculine", "männlich", "männl", "herr", "homme", "masculin", "hombre"),
-        *(
-            "masculino",
-            "maschile",
-            "maschio",
-            "uomo",
-            "homem",
-            "mannelijk",
-            "mand",
-            "mężczyzna",
-            "muž",
-            "мужской",
-        ),
-        *("mr", "mister", "monsieur", "señor", "signor", "男", "男性"),
-    ),
-    "n": ("n", "nb", "nonbinary", "enby", "x", "other", "diverse", "divers", "d", "mx", "genderqueer"),
+    "f": """
+        f female woman girl feminine weiblich weibl w frau femme féminin mujer femenino feminino femminile
+        femmina donna mulher vrouw vrouwelijk kvinna kvinde kobieta žena женский mrs ms miss mme mlle madame
+        señora signora 女 女性
+    """,
+    "m": """
+        m male man boy masculine männlich männl herr homme masculin hombre masculino maschile maschio uomo homem
+        mannelijk mand mężczyzna muž мужской mr mister monsieur señor signor 男 男性
+    """,
+    "n": """
+        n nb nonbinary enby x other diverse divers d mx genderqueer
+    """,
 }
-_GENDER_OF = {word: letter for letter, words in _GENDERS.items() for word in words}
+_GENDER_OF = {word: letter for letter, words in _GENDERS.items() for word in words.split()}
 
 _Normaliser = Callable[[str, str | None], str | None]
 
