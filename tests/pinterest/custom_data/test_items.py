@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.pinterest.conftest import run, track
+from worker.event.problems import Problem
 from worker.event.text import fold_keys
 from worker.pinterest.custom_data import items as items_module
 from worker.pinterest.custom_data.items import Item, read_count, read_items
 from worker.pinterest.mapping.call import Notes
+from worker.pinterest.mapping.mapping import Mapped
 
 
 def read(properties: dict[str, Any], one_product: bool = False) -> tuple[list[Item], list[str]]:
@@ -119,6 +122,15 @@ def test_a_line_with_a_warning_warns_each_time() -> None:
     for _ in range(2):
         _, warnings = read({"products": [{"id": "A", "price": "cheap"}]})
         assert len(warnings) == 1
+
+
+def test_a_single_product_that_is_left_out_is_a_warning() -> None:
+    (outcome,) = run(
+        track("Product Added", {"product_id": "A", "price": 5, "currency": "EUR", "quantity": 0})
+    )
+    assert isinstance(outcome, Mapped)
+    assert "custom_data" not in outcome.payload
+    assert outcome.problems == (Problem.PRODUCTS_LEFT_OUT,)
 
 
 def test_the_kept_lines_stay_within_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:

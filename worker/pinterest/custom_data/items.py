@@ -171,6 +171,10 @@ def read_items(
     if single and id_source is not None:
         _choose_id(single, properties, id_source, notes)
     item = _read_item(single, currency, notes) if single else None
+    if item is None and "id" in single and "quantity" in single:
+        notes.warn(
+            Problem.PRODUCTS_LEFT_OUT, "the product is left out: it has no id, or a quantity below one"
+        )
     return [item] if item else []
 
 
