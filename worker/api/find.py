@@ -80,8 +80,7 @@ def _get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
     matches = find.find_by_id(context.request_caller(), query["find"])
     return {
         "data": [
-            asdict(delivery)
-            | {"what_to_do": problem_text(delivery.reason_class).what_to_do if delivery.reason_class else ""}
+            asdict(delivery) | {"what_to_do": problem_text(delivery.reason_class).what_to_do}
             for delivery in matches.deliveries
         ],
         "has_more": matches.has_more,

@@ -40,7 +40,7 @@ def find_command(what: str) -> None:
         )
         for words in filter(None, (delivery.reason, delivery.warning)):
             click.echo(f"          {words}")
-        what_to_do = problem_text(delivery.reason_class).what_to_do if delivery.reason_class else ""
+        what_to_do = problem_text(delivery.reason_class).what_to_do
         if what_to_do:
             click.echo(f"          What to do: {what_to_do}")
     if matches.has_more:

@@ -17,12 +17,18 @@ class ProblemText(NamedTuple):
     what_to_do: str
 
 
-def problem_text(kind: str) -> ProblemText:
-    """Return the texts of a kind or a reason class. One that this version does not know gets its own name."""
-    texts = _TEXTS.get(kind) or _REASON_TEXTS.get(kind)
-    return texts or ProblemText(
-        kind.replace("_", " ").capitalize(), "", "See the changelog of newer versions."
-    )
+def problem_text(kind: str | None) -> ProblemText:
+    """Return the texts of a kind or a reason class. One that this version does not know gets its own name.
+
+    Without a kind all texts are empty.
+    """
+    if not kind:
+        return ProblemText("", "", "")
+    if kind in _TEXTS:
+        return _TEXTS[kind]
+    unknown = (kind.replace("_", " ").capitalize(), "See the changelog of newer versions.")
+    title, what_to_do = _REASON_TEXTS.get(kind, unknown)
+    return ProblemText(title, "", what_to_do)
 
 
 _TEXTS: Mapping[str, ProblemText] = {
@@ -133,161 +139,131 @@ _TEXTS: Mapping[str, ProblemText] = {
     ),
 }
 
-# Why a delivery was not made, or waits. The keys are classes of `worker.pinterest` and `worker.pipeline`.
-_REASON_TEXTS: Mapping[str, ProblemText] = {
-    "refused": ProblemText(
+# Why a delivery was not made, or waits: a title, and what to do. The keys are classes of `worker.pinterest` and
+# `worker.pipeline`.
+_REASON_TEXTS: Mapping[str, tuple[str, str]] = {
+    "refused": (
         "Pinterest refused the event",
-        "",
         "If Pinterest names a field, correct it in the shop, then send the event again. If not, retry once.",
     ),
-    "malformed": ProblemText(
+    "malformed": (
         "Pinterest could not read the event",
-        "",
         "If Pinterest names a field, correct it in the shop, then send the event again. If not, retry once.",
     ),
-    "unreadable": ProblemText(
+    "unreadable": (
         "Pinterest's answer could not be read",
-        "",
         "Pinterest may have received it. Look for the event in Ads Manager; retry if it is not there.",
     ),
-    "rate_limited": ProblemText(
+    "rate_limited": (
         "Too many requests",
-        "",
         "Lower the ad account's rate, then retry.",
     ),
-    "unavailable": ProblemText(
+    "unavailable": (
         "Pinterest was unavailable",
-        "",
         "Retry once Pinterest works again. AUTO_RETRY=1 does this without you.",
     ),
-    "switched_off": ProblemText(
+    "switched_off": (
         "Pinterest has turned off the endpoint",
-        "",
         "Retry once Pinterest works again. AUTO_RETRY=1 does this without you.",
     ),
-    "not_reached": ProblemText(
+    "not_reached": (
         "Pinterest could not be reached",
-        "",
         "Check this machine's network and name server, then retry.",
     ),
-    "no_answer": ProblemText(
+    "no_answer": (
         "No answer: Pinterest may have received it",
-        "",
         "Retry once Pinterest works again. AUTO_RETRY=1 does this without you.",
     ),
-    "unexpected": ProblemText(
+    "unexpected": (
         "Unexpected answer",
-        "",
         "Read the answer: it often comes from a proxy on the way. Fix the cause, then retry.",
     ),
-    "unauthorized": ProblemText(
+    "unauthorized": (
         "Invalid access token",
-        "",
         "Create an access token in Ads Manager and enter it in the integration: sending resumes by itself.",
     ),
-    "forbidden": ProblemText(
+    "forbidden": (
         "The access token may not use this ad account",
-        "",
         "Create a token with the scope ads:write as a user of this ad account, and enter it in the integration.",
     ),
-    "no_such_account": ProblemText(
+    "no_such_account": (
         "There is no such ad account",
-        "",
         "Compare the ad account id in the integration with the one in Ads Manager.",
     ),
-    "account_blocked": ProblemText(
+    "account_blocked": (
         "Pinterest blocks the ad account, because of a payment or for legal reasons",
-        "",
         "Open Ads Manager and clear the block. Then resume sending on the integration's page.",
     ),
-    "account_refused": ProblemText(
+    "account_refused": (
         "Pinterest refuses whatever is sent to the ad account",
-        "",
         "Read Pinterest's answer and fix the cause. Then resume sending on the integration's page.",
     ),
-    "not_sendable": ProblemText(
+    "not_sendable": (
         "The token or ad account id has invalid characters",
-        "",
         "Enter the token and the ad account id again, without spaces and line breaks.",
     ),
-    "by_hand": ProblemText(
+    "by_hand": (
         "Paused manually",
-        "",
         "Resume sending on the integration's page when the reason for the pause has ended.",
     ),
-    "no_identity": ProblemText(
+    "no_identity": (
         "Nothing identifies the visitor",
-        "",
         "Send the visitor's e-mail address, or both IP address and user agent, with each event.",
     ),
-    "missing_value": ProblemText(
+    "missing_value": (
         "Value is missing",
-        "",
         "Send total with every order, or price and quantity with every product. Then send this order again.",
     ),
-    "missing_num_items": ProblemText(
+    "missing_num_items": (
         "Number of items is missing",
-        "",
         "Send num_items with every order, or quantity with every product. Then send this order again.",
     ),
-    "bad_timestamp": ProblemText(
+    "bad_timestamp": (
         "Time not readable",
-        "",
         "Send timestamp in ISO 8601, like 2024-01-29T14:53:20.000Z. Then send this event again.",
     ),
-    "future": ProblemText(
+    "future": (
         "Dated in the future",
-        "",
         "Correct the clock and the time zone of the system that sends it. Then send this event again.",
     ),
-    "stale": ProblemText(
+    "stale": (
         "Older than seven days",
-        "",
         "It cannot be delivered any more. Find out what held it up, like a pause or a late export of the shop.",
     ),
-    "contract": ProblemText(
+    "contract": (
         "Pinterest would refuse the event",
-        "",
         "Correct the named field in the shop, then send the event again.",
     ),
-    "unopened": ProblemText(
+    "unopened": (
         "Cannot be decrypted",
-        "",
         "Give every process the ENCRYPTION_KEY that was in use when the event came, then retry.",
     ),
-    "unknown_outcome": ProblemText(
+    "unknown_outcome": (
         "Pinterest may have received it",
-        "",
         "Look for it in Ads Manager. Retry if it is not there, else discard it: a copy could count twice.",
     ),
-    "consent": ProblemText(
+    "consent": (
         "No consent, or a crawler",
-        "",
         "If the visitor did consent, check that the consent tool passes it on in the event's context.consent.",
     ),
-    "unsigned": ProblemText(
+    "unsigned": (
         "Not signed",
-        "",
         "Let your server send and sign the event, or remove its name from the source's signed_only_events.",
     ),
-    "refund": ProblemText(
+    "refund": (
         "Refund or cancellation",
-        "",
         "Nothing: Pinterest does not take sales back. The page Sales subtracts it.",
     ),
-    "override": ProblemText(
+    "override": (
         "Dropped by a rule",
-        "",
         "If the event should be sent, change event_overrides of the integration.",
     ),
-    "duplicate": ProblemText(
+    "duplicate": (
         "Received before",
-        "",
         "Nothing, if it is the same event. If not, give each event its own event id and each order its own order id.",
     ),
-    "discarded": ProblemText(
+    "discarded": (
         "Discarded",
-        "",
         "",
     ),
 }

@@ -206,6 +206,7 @@ def _in_context(key: str, value: Any) -> tuple[str, Any]:
 
 
 def _cookies(value: Any) -> Iterable[tuple[str, Any]]:
+    # All cookies of a name, also of a header that is too long: a refusal in any of them counts.
     if type(value) is dict:
         return value.items()
     if type(value) is not str:

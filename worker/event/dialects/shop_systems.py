@@ -365,17 +365,17 @@ def _rewrite_order(system: _System, shape: Shape) -> bool:
     starts = [(order, system.ids[0]), *((line, system.ids[1]) for line in lines)]
     if not all(str(part.get("id")).startswith(start) for part, start in starts):
         units = None
-    found = {name: _in_units(name, _at(order, paths), units) for name, paths in system.fields.items()}
-    if not (present(**found) or lines):
+    values = {name: _in_units(name, _at(order, paths), units) for name, paths in system.fields.items()}
+    if not (present(**values) or lines):
         return False
     if order.get("orderid"):
         # The sender has our name for it, too.
-        found.pop("orderid", None)
-    shape.put_device(found.pop("ip", None), None)
+        values.pop("orderid", None)
+    shape.put_device(values.pop("ip", None), None)
     products = [_line(system, line, units) for line in lines]
     # These may hold what is no product, such as a discount.
     shape.replace(**{key: None for key in _LISTS if key in order and products})
-    shape.replace(**present(**(found | present(products=products))))
+    shape.replace(**present(**(values | present(products=products))))
     return True
 
 
@@ -386,7 +386,7 @@ def _line(system: _System, line: Mapping[str, Any], units: int | str | None) -> 
     own = {name: _in_units(name, _at(line, paths), units) for name, paths in system.line.items()}
     if system.lines == ".":
         return present(**own)
-    # The id of a line is not the product's, and an object in it would take precedence over what was found.
+    # The id of a line is not the product's, and an object in it would take precedence over these.
     plain = {key: value for key, value in line.items() if type(value) is not dict}
     if present(**own).keys() & {"product_id", "sku"}:
         plain.pop("id", None)
